@@ -1,0 +1,141 @@
+// Package traffic moves a service's traffic between instances at its load
+// balancer, and reads back what the load balancer truly does.
+//
+// A [Balancer] speaks of servers by the names that the runbook gives them. The
+// implementations are haproxy (runtime sockets), nginx (an upstream file and a
+// reload) and command (a program of the user's, which is also how Keepalived
+// and Consul are driven).
+package traffic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+// State is what an administrator wants of a server.
+type State string
+
+// The states, as HAProxy names them.
+const (
+	Ready State = "ready" // takes traffic
+	Drain State = "drain" // finishes what it has
+	Maint State = "maint" // takes none
+)
+
+var (
+	// ErrUnreachable means that a load balancer could not be asked or told. Nothing is known about its state.
+	ErrUnreachable = errors.New("load balancer unreachable")
+	// ErrNoServer means that the load balancer has no server of that name.
+	ErrNoServer = errors.New("no such server at the load balancer")
+	// ErrDisagree means that the load balancers of one service show different states.
+	ErrDisagree = errors.New("load balancers disagree")
+	// ErrRefused means that the load balancer does not take the change, and that a retry would not help.
+	ErrRefused = errors.New("load balancer refused the change")
+)
+
+// Server is one server as the load balancer sees it.
+type Server struct {
+	Name    string `json:"name"`
+	Address string `json:"address,omitempty"`
+	State   State  `json:"state"`
+	// Up is the outcome of the load balancer's own checks; nil where it makes none (in maintenance, or of a kind without checks).
+	Up *bool `json:"up,omitempty"`
+	// Check explains Up, such as "L7OK 200 in 3ms"; empty where unknown.
+	Check string `json:"check,omitempty"`
+	// Backup marks a server that takes traffic only when all others are down.
+	Backup bool `json:"backup,omitempty"`
+	// Requests are those in flight at the server; nil where the load balancer cannot tell.
+	Requests *runbooks.InFlight `json:"requests,omitempty"`
+}
+
+// Takes reports whether new requests would go to the server if no other were there.
+func (s Server) Takes() bool { return s.State == Ready && (s.Up == nil || *s.Up) }
+
+// View is the state of all servers of a service at one moment.
+type View struct {
+	Servers []Server  `json:"servers"`
+	At      time.Time `json:"at"`
+}
+
+// Server finds a server by name.
+func (v View) Server(name string) (Server, bool) {
+	for _, s := range v.Servers {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Server{}, false
+}
+
+// Serving names the servers that new requests go to: those that take traffic,
+// and the backups among them only where nobody else does.
+func (v View) Serving() []string {
+	var primaries, backups []string
+	for _, s := range v.Servers {
+		switch {
+		case !s.Takes():
+		case s.Backup:
+			backups = append(backups, s.Name)
+		default:
+			primaries = append(primaries, s.Name)
+		}
+	}
+	if len(primaries) > 0 {
+		return primaries
+	}
+	return backups
+}
+
+// Shows reports whether every assignment of a change holds in the view, and if
+// not, what differs.
+func (v View) Shows(c Change) error {
+	var differs []string
+	for _, a := range c.Set {
+		s, ok := v.Server(a.Server)
+		switch {
+		case !ok:
+			return fmt.Errorf("%w: %s", ErrNoServer, a.Server)
+		case s.State != a.State:
+			differs = append(differs, fmt.Sprintf("%s is %s, not %s", a.Server, s.State, a.State))
+		case a.Address != "" && s.Address != a.Address:
+			differs = append(differs, fmt.Sprintf("%s is at %s, not at %s", a.Server, s.Address, a.Address))
+		}
+	}
+	if len(differs) > 0 {
+		return fmt.Errorf("read back: %s", strings.Join(differs, ", "))
+	}
+	return nil
+}
+
+// Assignment puts one server into one state.
+type Assignment struct {
+	Server string `json:"server"`
+	State  State  `json:"state"`
+	// Address, as host:port, moves the server there first; empty leaves it where it is.
+	Address string `json:"address,omitempty"`
+}
+
+// Change is a set of assignments that belong together.
+type Change struct {
+	// Set is applied in this order.
+	Set []Assignment `json:"set"`
+	// Cut ends the connections that the servers put into Maint still have.
+	Cut bool `json:"cut,omitempty"`
+}
+
+// Balancer is the load balancer of one service; where there are several, all of them.
+type Balancer interface {
+	// View reads the state of all servers. It changes nothing and returns within a second or fails with
+	// ErrUnreachable; with several load balancers, one that answers is enough, and ErrDisagree comes together with
+	// the view of the first.
+	View(ctx context.Context) (View, error)
+	// Apply brings the servers into the states of a change and reads back; it returns without error only when
+	// every load balancer shows them. It is idempotent: applying what already holds changes nothing. It blocks
+	// until done or the context ends. On an error the change may have happened in part; applying it again is safe.
+	Apply(ctx context.Context, c Change) (View, error)
+}
