@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -140,30 +141,29 @@ func (p *Process) Tail(bytes int64) string {
 	return string(text[:n])
 }
 
-var ports struct {
+var ports = struct {
 	sync.Mutex
 	given map[int]bool
-}
+}{given: map[int]bool{}}
 
 // FreePort finds a TCP port on loopback that nobody listens on, and never
-// returns one twice.
+// returns one twice. It stays below the range from which the kernel takes ports
+// for outgoing connections, or one of those could take it before the part does.
 func FreePort() int {
 	ports.Lock()
 	defer ports.Unlock()
 	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port := 20000 + rand.IntN(12000)
+		l, err := net.Listen("tcp", Address(port))
 		if err != nil {
-			panic("harness: no free port: " + err.Error())
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
 		l.Close()
-		if !ports.given[port] {
-			if ports.given == nil {
-				ports.given = map[int]bool{}
-			}
-			ports.given[port] = true
-			return port
+		if ports.given[port] {
+			continue
 		}
+		ports.given[port] = true
+		return port
 	}
 }
 
