@@ -15,8 +15,12 @@ import (
 var (
 	// ErrNone means that the service has no record yet.
 	ErrNone = errors.New("no epoch is recorded")
-	// ErrUnavailable means that the store did not answer. Whether a write happened is then unknown.
+	// ErrUnavailable means that the store did not answer, or answered what is no record. Whether a write happened
+	// is then unknown; repeating it is safe.
 	ErrUnavailable = errors.New("epoch store unavailable")
+	// ErrUnsafe means that the store cannot compare and swap, so that two writers would both believe to have won.
+	// It comes wrapped together with ErrUnavailable, and nothing was written to any record.
+	ErrUnsafe = errors.New("the store ignores conditions on writes")
 )
 
 // Record says who acts on a service, and where the service runs since.
@@ -46,6 +50,8 @@ type Store interface {
 	// Write moves the record forward: it succeeds where the store holds no record, an older epoch, or the same
 	// epoch of the same holder (so repeating a write is safe, and the holder may update Active). Otherwise it
 	// changes nothing and returns *HeldError. The decision and the write are one atomic step. It returns
-	// ErrUnavailable when the store does not answer within the context's deadline.
+	// ErrUnavailable when the store does not answer within the context's deadline, and another error for what is no
+	// record at all. An empty Active never replaces one that is recorded for the same epoch: a repeated first write
+	// that arrives late forgets nothing. At is kept for people and decides nothing, so clocks may differ.
 	Write(ctx context.Context, r Record) error
 }

@@ -42,8 +42,10 @@ type Outcome struct {
 // Fencer sets fences.
 type Fencer interface {
 	// Set looks at the confirmation first and does nothing where it already holds; else it carries out the fence
-	// and waits for the confirmation. It blocks up to the fence's timeout plus that of the confirmation. It may run
-	// twice: a runbook's command must bear that. Errors wrap ErrFailed or ErrUnconfirmed and quote the last 500
-	// characters of a command's output.
+	// and waits for the confirmation. An instance that cannot be reached is confirmed only by a fence that
+	// succeeded: before it, or where it failed, the instance must refuse. Set blocks up to the fence's timeout plus
+	// that of the confirmation and a few looks. It may run twice: a runbook's command must bear that. Errors wrap
+	// ErrFailed or ErrUnconfirmed and quote the last 500 characters of what a command or server said; where the
+	// context ended first, they wrap its error instead.
 	Set(ctx context.Context, o Order) (Outcome, error)
 }

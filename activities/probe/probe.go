@@ -39,12 +39,13 @@ func (r Result) Observation(domain string) runbooks.Observation {
 
 // Prober looks at an instance.
 //
-// Probe blocks for at most twice the health check's timeout: where the first
-// try is mute, a second one follows, so that one lost packet is no outage. An
-// answer after the timeout but within the second try's time is Slow. It follows
-// no redirects, reads at most 64 KiB of the answer, opens a new connection each
-// time (a pooled one would prove nothing), and changes nothing. It never fails:
-// what went wrong is the finding, and a cancelled context is Blind.
+// Probe blocks for at most twice the health check's timeout (a witness adds the
+// way to it): where the first try is mute, a second one follows, so that one
+// lost packet is no outage. An answer after the timeout but within the second
+// try's time is Slow. It follows no redirects, reads at most 64 KiB of the
+// answer, opens a new connection each time (a pooled one would prove nothing),
+// and changes nothing. It never fails: what went wrong is the finding, and a
+// cancelled context is Blind.
 type Prober interface {
 	Probe(ctx context.Context, r Request) Result
 }

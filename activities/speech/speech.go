@@ -16,7 +16,8 @@ import (
 var (
 	// ErrItem means that this audio or text will never succeed: malformed, refused by the server (400, 404, 413, 415, 422).
 	ErrItem = errors.New("the server refuses this item")
-	// ErrServer means that the server failed and another try may succeed (408, 425, 429, 5xx).
+	// ErrServer means that the server failed and another try may succeed (408, 425, 429, 5xx), or that something
+	// other than this item stands in the way: a login, a redirect, an answer that is no transcript, a wrong URL.
 	ErrServer = errors.New("the server failed")
 	// ErrGone means that the connection was refused or broke off: the server may have died of it.
 	ErrGone = errors.New("the server went away")
@@ -75,7 +76,9 @@ type SynthesizeRequest struct {
 }
 
 // Client talks to speech services. Each call is one request (or two, where the
-// audio comes by URL), never retried here. Errors wrap one of the sentinels.
+// audio comes by URL), never retried here. Errors wrap exactly one of the
+// sentinels, with the cause in their chain and at most 200 characters of what the
+// server said.
 type Client interface {
 	// Transcribe sends audio and returns the words.
 	Transcribe(ctx context.Context, r TranscribeRequest) (Transcript, error)

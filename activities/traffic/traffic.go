@@ -8,9 +8,11 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +104,7 @@ func (v View) Shows(c Change) error {
 			return fmt.Errorf("%w: %s", ErrNoServer, a.Server)
 		case s.State != a.State:
 			differs = append(differs, fmt.Sprintf("%s is %s, not %s", a.Server, s.State, a.State))
-		case a.Address != "" && s.Address != a.Address:
+		case a.Address != "" && !SameAddress(s.Address, a.Address):
 			differs = append(differs, fmt.Sprintf("%s is at %s, not at %s", a.Server, s.Address, a.Address))
 		}
 	}
@@ -122,10 +124,27 @@ type Assignment struct {
 
 // Change is a set of assignments that belong together.
 type Change struct {
-	// Set is applied in this order.
+	// Set names each server once. Its order means nothing: see InOrder.
 	Set []Assignment `json:"set"`
 	// Cut ends the connections that the servers put into Maint still have.
 	Cut bool `json:"cut,omitempty"`
+}
+
+// InOrder returns the assignments in the order in which a load balancer that
+// takes one after the other must carry them out: servers go onto the traffic
+// before others leave it. The other way round there is a moment without any
+// server, and requests fail in it (under load, ten at each switch of HAProxy).
+func (c Change) InOrder() []Assignment {
+	return slices.SortedStableFunc(slices.Values(c.Set), func(a, b Assignment) int {
+		return cmp.Compare(rank(a.State), rank(b.State))
+	})
+}
+
+func rank(s State) int {
+	if s == Ready {
+		return 0
+	}
+	return 1
 }
 
 // Balancer is the load balancer of one service; where there are several, all of them.

@@ -150,8 +150,6 @@ var ports = struct {
 // returns one twice. It stays below the range from which the kernel takes ports
 // for outgoing connections, or one of those could take it before the part does.
 func FreePort() int {
-	ports.Lock()
-	defer ports.Unlock()
 	for {
 		port := 20000 + rand.IntN(12000)
 		l, err := net.Listen("tcp", Address(port))
@@ -159,12 +157,25 @@ func FreePort() int {
 			continue
 		}
 		l.Close()
-		if ports.given[port] {
-			continue
+		if take(port) {
+			return port
 		}
-		ports.given[port] = true
-		return port
 	}
+}
+
+// take gives ports out, all or none.
+func take(wanted ...int) bool {
+	ports.Lock()
+	defer ports.Unlock()
+	for _, port := range wanted {
+		if ports.given[port] {
+			return false
+		}
+	}
+	for _, port := range wanted {
+		ports.given[port] = true
+	}
+	return true
 }
 
 // Address is host:port of a port on loopback.

@@ -1,0 +1,31 @@
+# Understudy. The two commands to know: make demo, make test.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/understudy-dr/understudy/worker/commands.Version=$(VERSION)
+
+.PHONY: help build demo test check bench histories clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/understudy
+	@tests/build.sh bin/understudy "$(LDFLAGS)"
+
+demo: ## a speech service dies and comes back, on this machine, with real parts
+	@tests/demo.sh
+
+test: ## every test, on real parts; installs what it needs
+	@tests/test.sh
+
+check: ## gofmt, vet, workflowcheck, house rules
+	@tests/check.sh
+
+bench: ## the table of figures, beside bare loops and peers
+	@tests/bench.sh
+
+histories: ## record the workflow histories that replay tests use
+	@tests/histories.sh
+
+clean: ## remove what was built
+	rm -rf bin

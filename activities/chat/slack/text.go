@@ -1,0 +1,88 @@
+package slack
+
+import (
+	"strings"
+	"unicode"
+)
+
+// ellipsis marks what was cut.
+const ellipsis = "…"
+
+var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// escape keeps Slack from finding mentions and links in a text that it interprets.
+func escape(text string) string { return escaper.Replace(text) }
+
+// printable makes a foreign text fit for an error.
+func printable(text string) string { return cut(oneLine(text), 200) }
+
+// orDash makes one line of a text; Slack takes no empty ones.
+func orDash(text string) string {
+	if text = oneLine(text); text == "" {
+		return "-"
+	}
+	return text
+}
+
+// oneLine keeps a text from looking like several lines, or like another one: line
+// breaks and control characters become blanks, and what turns the direction of
+// writing is left out.
+func oneLine(text string) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.Is(unicode.Bidi_Control, r):
+			return -1
+		case unicode.IsControl(r), unicode.IsSpace(r), r == '\u2028', r == '\u2029':
+			return ' '
+		default:
+			return r
+		}
+	}, text))
+}
+
+// length counts characters as Slack's clients do: one beyond the basic plane,
+// such as an emoji, counts twice.
+func length(text string) int {
+	n := 0
+	for _, r := range text {
+		n += width(r)
+	}
+	return n
+}
+
+func width(r rune) int {
+	if r > 0xFFFF {
+		return 2
+	}
+	return 1
+}
+
+// cut shortens a text to a length, between two characters, and marks that.
+func cut(text string, limit int) string {
+	if length(text) <= limit {
+		return text
+	}
+	n := length(ellipsis)
+	for i, r := range text {
+		if n += width(r); n > limit {
+			return text[:i] + ellipsis
+		}
+	}
+	return text
+}
+
+// room is what is left of a message's length.
+type room int
+
+// reserve is kept for the words that tell how much was left out.
+const reserve = 100
+
+func (r room) empty() bool { return r <= reserve }
+
+// take makes one line of a text, as long as the limit and what is left allow.
+func (r *room) take(text string, limit int) string {
+	text = cut(orDash(text), max(reserve, min(limit, int(*r))))
+	*r -= room(length(text))
+	return text
+}

@@ -1,0 +1,122 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-dr/understudy/activities/probe"
+	"github.com/understudy-dr/understudy/activities/traffic"
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+// DiagnoseInput asks for evidence about the active.
+type DiagnoseInput struct {
+	Service string           `json:"service"`
+	Active  runbooks.Target  `json:"active"`
+	Health  runbooks.Health  `json:"health"`
+	Traffic runbooks.Traffic `json:"traffic"`
+}
+
+// Diagnosis is the evidence of one moment.
+type Diagnosis struct {
+	Timing
+	Evidence runbooks.Evidence `json:"evidence"`
+	// View is the load balancer as it was found; nil where it could not be read.
+	View *traffic.View `json:"view,omitempty"`
+}
+
+// Diagnose looks at the active from every failure domain at once: Understudy's
+// own probe, the load balancer, the witnesses; and, where the own probe got no
+// answer, at other services, to know whether its own view can be trusted. It
+// only looks, for at most twice the health check's timeout.
+func (a *Activities) Diagnose(ctx context.Context, in DiagnoseInput) (Diagnosis, error) {
+	d := Diagnosis{Timing: begin()}
+	var wg sync.WaitGroup
+	var balancer runbooks.Observation
+	witnessed := make([]runbooks.Observation, len(a.Witnesses))
+	request := probe.Request{URL: in.Active.URL, Health: in.Health}
+
+	wg.Go(func() { d.Evidence.Own = a.Prober.Probe(ctx, request).Observation(runbooks.ByProbe) })
+	wg.Go(func() { d.View, balancer, d.Evidence.InFlight = a.askBalancer(ctx, in.Traffic, in.Active.Server) })
+	for i, w := range a.Witnesses {
+		wg.Go(func() { witnessed[i] = w.Prober.Probe(ctx, request).Observation(runbooks.ByWitness + ":" + w.Name) })
+	}
+	wg.Wait()
+	d.Evidence.Others = append(d.Evidence.Others, witnessed...)
+	if balancer.Domain != "" {
+		d.Evidence.Others = append(d.Evidence.Others, balancer)
+	}
+	switch d.Evidence.Own.Finding {
+	case runbooks.Unreachable, runbooks.Silent:
+		d.Evidence.OwnViewFails = a.ownView(ctx, in)
+	}
+	d.Timing = d.Timing.end()
+	return d, nil
+}
+
+// askBalancer reads the load balancer and words its opinion of one server. A
+// load balancer that makes no checks, or has the server in maintenance, has none.
+func (a *Activities) askBalancer(ctx context.Context, t runbooks.Traffic, server string) (*traffic.View, runbooks.Observation, *runbooks.InFlight) {
+	o := runbooks.Observation{Domain: runbooks.ByBalancer, At: time.Now()}
+	balancer, err := a.Balancers(t)
+	if err != nil {
+		o.Finding, o.Detail = runbooks.Blind, err.Error()
+		return nil, o, nil
+	}
+	view, err := balancer.View(ctx)
+	if err != nil {
+		o.Finding, o.Detail = runbooks.Blind, err.Error()
+		return nil, o, nil
+	}
+	s, ok := view.Server(server)
+	switch {
+	case !ok:
+		o.Finding, o.Detail = runbooks.Blind, "it has no server "+server
+	case s.Up == nil:
+		return &view, runbooks.Observation{}, s.Requests
+	case *s.Up:
+		o.Finding, o.Detail = runbooks.Answers, s.Check
+	default:
+		o.Finding, o.Detail = runbooks.Down, s.Check
+	}
+	return &view, o, s.Requests
+}
+
+// ownView says why Understudy's own look cannot be trusted: nothing else that
+// should answer does. Three other services are asked, in alphabetical order;
+// where there are none, the load balancer's front door is not counted, because
+// it may fail with the service.
+func (a *Activities) ownView(ctx context.Context, in DiagnoseInput) string {
+	const sample = 3
+	lib := a.Library()
+	var others []probe.Request
+	for _, service := range lib.Services() {
+		r, _ := lib.Lookup(service)
+		if service != in.Service && r.Primary.URL != in.Active.URL && len(others) < sample {
+			others = append(others, probe.Request{URL: r.Primary.URL, Health: r.Health})
+		}
+	}
+	if len(others) < 2 {
+		// One other service that is mute proves nothing: both may hang for one cause.
+		return ""
+	}
+	results := make([]probe.Result, len(others))
+	var wg sync.WaitGroup
+	for i, other := range others {
+		wg.Go(func() { results[i] = a.Prober.Probe(ctx, other) })
+	}
+	wg.Wait()
+	var failed []string
+	for i, r := range results {
+		if r.Finding == runbooks.Unreachable || r.Finding == runbooks.Blind {
+			failed = append(failed, fmt.Sprintf("%s %s", others[i].URL, r.Finding))
+		}
+	}
+	if len(failed) < len(others) {
+		return ""
+	}
+	return "nothing else answers either: " + strings.Join(failed, ", ")
+}

@@ -1,0 +1,140 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/understudy-dr/understudy/activities/probe"
+	"github.com/understudy-dr/understudy/activities/traffic"
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+// KeepTrafficInput says what the load balancer should show while the active is
+// not the primary.
+type KeepTrafficInput struct {
+	Service string           `json:"service"`
+	Epoch   int64            `json:"epoch"`
+	Traffic runbooks.Traffic `json:"traffic"`
+	Want    traffic.Change   `json:"want"`
+	Active  runbooks.Target  `json:"active"`
+	Health  runbooks.Health  `json:"health"`
+	// For is how long to keep on; the guard then asks again, so that its history shows a sign of life.
+	For runbooks.Duration `json:"for"`
+}
+
+// KeepTrafficResult says why the keeping ended.
+type KeepTrafficResult struct {
+	Timing
+	// Drift is what the load balancer showed instead; empty where nothing drifted.
+	Drift string `json:"drift,omitempty"`
+	// Lost is why the active seems to have failed; empty where it has not.
+	Lost string `json:"lost,omitempty"`
+	// Unread is why the load balancer could not be read for as long as this lasted.
+	Unread string `json:"unread,omitempty"`
+}
+
+// activeFailures is how many looks in a row must find the active down before
+// the guard is told; the recovery's own diagnosis decides.
+const activeFailures = 3
+
+// KeepTraffic reads the load balancer again and again, and sets right what
+// drifted: a reload brings an old server back as its configuration says. It
+// returns when it has set something right, when the active seems lost, or when
+// its time is over. Before it changes anything it asks the guard whether its
+// epoch still holds.
+func (a *Activities) KeepTraffic(ctx context.Context, in KeepTrafficInput) (KeepTrafficResult, error) {
+	out := KeepTrafficResult{Timing: begin()}
+	balancer, err := a.Balancers(in.Traffic)
+	if err != nil {
+		return out, classify(err)
+	}
+	every := time.NewTicker(in.Traffic.Reconcile.Or(5 * time.Second))
+	defer every.Stop()
+	beat := time.NewTicker(time.Second)
+	defer beat.Stop()
+	over := time.After(in.For.D())
+	failures := 0
+	for {
+		drift, err := a.setRight(ctx, in, balancer)
+		if err != nil {
+			return out, classify(err)
+		}
+		if drift != "" {
+			out.Drift = drift
+			out.Timing = out.Timing.end()
+			return out, nil
+		}
+		if seen := a.Prober.Probe(ctx, probe.Request{URL: in.Active.URL, Health: in.Health}); saysDown(seen.Finding, in.Health) {
+			if failures++; failures >= activeFailures {
+				out.Lost = string(seen.Finding) + " (" + seen.Detail + ")"
+				out.Timing = out.Timing.end()
+				return out, nil
+			}
+		} else {
+			failures = 0
+		}
+		if !waitFor(ctx, every.C, beat.C, over) {
+			out.Timing = out.Timing.end()
+			return out, ctx.Err()
+		}
+	}
+}
+
+// setRight compares what the load balancer shows with what it should, and
+// changes it where the guard still wants that.
+func (a *Activities) setRight(ctx context.Context, in KeepTrafficInput, balancer traffic.Balancer) (drift string, err error) {
+	view, err := balancer.View(ctx)
+	if err != nil && len(view.Servers) == 0 {
+		return "", nil // A load balancer that is away cannot be set right; it is read again soon.
+	}
+	differs := view.Shows(in.Want)
+	if differs == nil && err == nil {
+		return "", nil
+	}
+	if differs == nil {
+		differs = err // Several load balancers that disagree among themselves.
+	}
+	if err := a.Guards.May(ctx, in.Service, in.Epoch); err != nil {
+		return "", err
+	}
+	effect := Effect{Service: in.Service, Epoch: in.Epoch, Key: "keep traffic", NotAfter: time.Now().Add(2 * time.Second)}
+	done, err := a.effects.admit(effect)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if _, err := a.apply(ctx, effect, balancer, in.Want); err != nil {
+		return "", err
+	}
+	return differs.Error(), nil
+}
+
+// saysDown is a first suspicion: a mute health check is none where inferences hold it up.
+func saysDown(f runbooks.Finding, health runbooks.Health) bool {
+	switch f {
+	case runbooks.Refuses, runbooks.Unreachable:
+		return true
+	case runbooks.Silent:
+		return health.Busy == 0
+	default:
+		return false
+	}
+}
+
+// waitFor waits for the next turn with a heartbeat each second; false means that it is over.
+func waitFor(ctx context.Context, turn, beat, over <-chan time.Time) bool {
+	for {
+		select {
+		case <-turn:
+			return true
+		case <-beat:
+			activity.RecordHeartbeat(ctx)
+		case <-over:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.temporal.io/sdk/log"
+	sdkworker "go.temporal.io/sdk/worker"
+
+	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/runbooks"
+	"github.com/understudy-dr/understudy/triggers"
+	"github.com/understudy-dr/understudy/workflows"
+)
+
+const (
+	// stopTimeout is how long activities may take to end when the worker stops.
+	stopTimeout = 10 * time.Second
+	// stickyTimeout: after a kill, the engine waits so long for the dead worker before it asks another.
+	stickyTimeout = time.Second
+)
+
+// program is a running Understudy.
+type program struct {
+	Config
+	library  atomic.Pointer[runbooks.Library]
+	registry *prometheus.Registry
+	engine   *engine
+	guards   *guards
+	acts     *activities.Activities
+	deps     activities.Deps
+	worker   sdkworker.Worker
+}
+
+// Serve runs the whole program until the context ends: engine, worker,
+// triggers. It stops in the order in which nothing is lost: first no new alerts,
+// then the worker, last the engine.
+func Serve(ctx context.Context, c Config) (err error) {
+	p, err := assemble(c)
+	if err != nil {
+		return err
+	}
+	port, err := listen(c.Site.Listen.API)
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	if err := p.start(ctx); err != nil {
+		return errors.Join(err, p.stop())
+	}
+	defer func() { err = errors.Join(err, p.stop()) }()
+
+	server := newHTTPServer(
+		triggers.NewAlerts(p.library.Load, p.guards, pager{p.deps.Chats, p.library.Load}, c.Log, p.registry),
+		triggers.APIConfig{
+			Library: p.library.Load, Guards: p.guards, Standbys: p.acts, Reports: p.deps.Reports, Link: p.guards.Link, Version: c.Version,
+		}, p.registry, c.Log)
+	server.serve(port)
+	if err := p.startGuards(ctx); err != nil {
+		return errors.Join(err, server.drain())
+	}
+	server.ready.Store(true)
+	c.Log.Info("Understudy is ready", "services", len(p.library.Load().Services()), "api", "http://"+c.Site.Listen.API, "temporal_ui", c.Site.Links.Temporal, "engine", p.engine.address)
+	if c.Ready != nil {
+		c.Ready()
+	}
+	p.reloadOnHangup(ctx)
+	select {
+	case <-ctx.Done():
+		c.Log.Info("Understudy stops")
+	case err = <-server.failed:
+	}
+	return errors.Join(err, server.drain())
+}
+
+// Work runs only a worker, beside a cluster, until the context ends.
+func Work(ctx context.Context, c Config) (err error) {
+	if os.Getenv("TEMPORAL_ADDRESS") == "" && os.Getenv("TEMPORAL_PROFILE") == "" {
+		return errors.New("a worker alone needs a cluster: set TEMPORAL_ADDRESS, or TEMPORAL_PROFILE for a profile of temporal.toml; without a cluster use understudy serve")
+	}
+	p, err := assemble(c)
+	if err != nil {
+		return err
+	}
+	if err := p.start(ctx); err != nil {
+		return errors.Join(err, p.stop())
+	}
+	c.Log.Info("the worker is ready", "engine", p.engine.address, "namespace", p.engine.namespace)
+	if c.Ready != nil {
+		c.Ready()
+	}
+	p.reloadOnHangup(ctx)
+	<-ctx.Done()
+	return p.stop()
+}
+
+// assemble reads what people wrote and makes the providers. Nothing runs yet.
+func assemble(c Config) (*program, error) {
+	p := &program{Config: c, registry: prometheus.NewRegistry()}
+	library, err := c.library()
+	if err != nil {
+		return nil, err
+	}
+	p.library.Store(library)
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.deps, err = providers(c.Site, p.library.Load)
+	return p, err
+}
+
+// start connects with the engine and starts the worker.
+func (p *program) start(ctx context.Context) error {
+	exporter, err := otelprom.New(otelprom.WithRegisterer(p.registry))
+	if err != nil {
+		return fmt.Errorf("make the metrics exporter: %w", err)
+	}
+	meter := metric.NewMeterProvider(metric.WithReader(exporter)).Meter("understudy")
+	if p.engine, err = connect(ctx, p.Config, p.Log, meter); err != nil {
+		return err
+	}
+	p.guards = &guards{client: p.engine.client, namespace: p.engine.namespace, ui: p.Site.Links.Temporal}
+	p.deps.Guards, p.deps.Namespace = p.guards, p.engine.namespace
+	p.deps.SearchAttributes = prepareNamespace(ctx, p.engine, p.Log)
+	p.acts = activities.New(p.deps)
+	if err := checkOpenWorkflows(ctx, p.engine, log.NewStructuredLogger(slog.New(slog.DiscardHandler))); err != nil {
+		return err
+	}
+	p.warm(ctx)
+	p.worker = sdkworker.New(p.engine.client, workflows.TaskQueue, sdkworker.Options{
+		WorkerStopTimeout:                  stopTimeout,
+		StickyScheduleToStartTimeout:       stickyTimeout,
+		MaxConcurrentActivityExecutionSize: 1000,
+		DisableRegistrationAliasing:        true,
+	})
+	workflows.Register(p.worker)
+	p.worker.RegisterActivity(p.acts)
+	if err := p.worker.Start(); err != nil {
+		return fmt.Errorf("start the worker: %w", err)
+	}
+	return nil
+}
+
+// warm fetches what a canary needs while its source still lives.
+func (p *program) warm(ctx context.Context) {
+	for _, service := range p.library.Load().Services() {
+		r, _ := p.library.Load().Lookup(service)
+		if r.Canary == nil || r.Canary.Transcribe == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		if _, err := p.deps.Files.Read(ctx, r.Canary.Transcribe.Audio); err != nil {
+			p.Log.Warn("the canary's audio cannot be read; without it nothing can be proven", "service", service, "error", err)
+		}
+		cancel()
+	}
+}
+
+// startGuards starts a guard for every service that has none.
+func (p *program) startGuards(ctx context.Context) error {
+	for _, service := range p.library.Load().Services() {
+		if err := p.guards.Start(ctx, service); err != nil {
+			return fmt.Errorf("start the guard of %s: %w", service, err)
+		}
+	}
+	return nil
+}
+
+// reloadOnHangup reads the runbooks again on SIGHUP. Where they cannot be used,
+// the old ones stay.
+func (p *program) reloadOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hangup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangup:
+			}
+			library, err := p.Config.library()
+			if err != nil {
+				p.Log.Error("the runbooks were not reloaded; the old ones stay", "error", err)
+				continue
+			}
+			p.library.Store(library)
+			if err := p.startGuards(ctx); err != nil {
+				p.Log.Error("a guard could not be started", "error", err)
+			}
+			p.Log.Info("the runbooks were reloaded", "services", len(library.Services()))
+		}
+	}()
+}
+
+func (p *program) stop() error {
+	if p.worker != nil {
+		p.worker.Stop()
+	}
+	if p.engine != nil {
+		return p.engine.close()
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/traffic"
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+// climb tries one rung and reports whether the service runs there, verified. A
+// rung that fails takes back what it did.
+func (r *recovery) climb(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict) bool {
+	due := workflow.Now(ctx).Add(rung.Within.D())
+	foot := r.undo.mark()
+
+	// Step 1. The gate: health, readiness, version, settings of the standby.
+	if !r.gate(ctx, rung) {
+		return false
+	}
+	// Step 2. Proof before traffic, where the standby is held, or where the failed one still answers somehow.
+	if (rung.Hold || verdict != runbooks.Dead) && !r.prove(ctx, rung) {
+		return false
+	}
+	// Step 3. An alert that has resolved meanwhile: look once more, before anything is changed.
+	if r.resolved && r.cameBack(ctx) {
+		return false
+	}
+	// Step 4. Cut over: pin the failed primary off the traffic, put the standby on it, read back.
+	if !r.cutOver(ctx, rung, verdict, due) {
+		return false
+	}
+	// Step 5. Verify through the front door.
+	if r.verify(ctx, rung, due) {
+		return true
+	}
+	if ctx.Err() == nil {
+		r.unwind(ctx, foot+1) // the traffic fence below it stays: the failed active must not come back by itself
+		r.report.Active = r.in.Active.Name
+	}
+	return false
+}
+
+// gate refuses a standby that must not be used, with every reason. One that
+// answers, and that a self-moving balancer may already have put on the traffic,
+// is taken off it again.
+func (r *recovery) gate(ctx workflow.Context, rung runbooks.Rung) bool {
+	gate, known := r.gates[rung.Tier]
+	if !known {
+		var err error
+		if gate, err = r.askSlowly(ctx, rung.Target); err != nil {
+			r.note(ctx, Record{Step: runbooks.StepGate, Tier: rung.Tier, State: Failed, Reason: "it could not be asked: " + reason(err)})
+			return false
+		}
+	}
+	delete(r.gates, rung.Tier) // asked again should the rung be tried again
+	rec := Record{Step: runbooks.StepGate, Tier: rung.Tier, State: Done, Reason: "health, version and settings are right", Started: gate.Started, Ended: gate.Ended}
+	if len(gate.Notes) > 0 {
+		rec.Reason += "; " + strings.Join(gate.Notes, "; ")
+	}
+	if len(gate.Refusals) > 0 {
+		rec.State, rec.Reason = Refused, strings.Join(gate.Refusals, "; ")
+	}
+	r.note(ctx, rec)
+	r.report.share(&r.mark, PartDecide, gate.Ended)
+	if len(gate.Refusals) > 0 && gate.Answers {
+		r.takeOut(ctx, rung, rec.Reason)
+	}
+	return len(gate.Refusals) == 0
+}
+
+// askSlowly asks a standby whose health check does not fit into a workflow task.
+func (r *recovery) askSlowly(ctx workflow.Context, target runbooks.Target) (activities.Gate, error) {
+	return do(ctx, longLook, "ask "+target.Name, acts.CheckStandby, activities.CheckStandbyInput{
+		Target: target, Health: r.in.Runbook.Health, Version: r.in.Runbook.Version, Settings: r.in.Runbook.Settings,
+	})
+}
+
+// prove sends the canary to the standby itself.
+func (r *recovery) prove(ctx workflow.Context, rung runbooks.Rung) bool {
+	if r.in.Runbook.Canary == nil {
+		return true // its health was asked a moment ago
+	}
+	shut := r.open(ctx, runbooks.StepProve, rung.Tier, "sending the canary to "+rung.Target.URL)
+	r.tell(ctx, r.color(), false)
+	proof, err := do(ctx, longLook, "prove "+rung.Tier+" before it has traffic", acts.Prove, r.proveInput(rung.Target.URL, time.Time{}))
+	if err != nil {
+		shut(Failed, reason(err), proof.Timing)
+		return false
+	}
+	r.report.share(&r.mark, PartVerify, proof.Ended)
+	if !proof.Passed {
+		shut(Refused, proof.Observation.Detail, proof.Timing)
+		r.takeOut(ctx, rung, proof.Observation.Detail)
+		return false
+	}
+	shut(Done, proof.Observation.Detail, proof.Timing)
+	return true
+}
+
+// takeOut takes a standby off the traffic that must not have any. It stays out:
+// what was found wrong is put back by a person.
+func (r *recovery) takeOut(ctx workflow.Context, rung runbooks.Rung, why string) {
+	if rung.Hold || r.before == nil {
+		return
+	}
+	if s, ok := r.before.Server(rung.Target.Server); !ok || s.State != traffic.Ready {
+		return
+	}
+	shut := r.open(ctx, runbooks.StepCutOver, rung.Tier, "taking "+rung.Target.Server+" off the traffic")
+	result, err := r.set(ctx, rung, traffic.Maint, "out")
+	if err != nil {
+		shut(Failed, "it could not be taken off the traffic: "+reason(err), result.Timing)
+		return
+	}
+	shut(Done, rung.Target.Server+" is off the traffic, because: "+why, result.Timing)
+	r.report.Advice = append(r.report.Advice, fmt.Sprintf("%s was taken off the traffic; once it is mended, put server %s back at the load balancer", rung.Tier, rung.Target.Server))
+}
+
+// cameBack looks at the active once more, and ends the recovery where it works again.
+func (r *recovery) cameBack(ctx workflow.Context) bool {
+	d, err := r.look(ctx, activities.DiagnoseInput{
+		Service: r.in.Service, Active: r.in.Active, Health: r.in.Runbook.Health, Traffic: r.in.Runbook.TrafficOf(r.in.Active.Name),
+	})()
+	if err != nil {
+		return false
+	}
+	verdict, why := r.judge(d, d.Started)
+	if verdict != runbooks.Healthy {
+		return false
+	}
+	r.note(ctx, Record{Step: runbooks.StepDiagnose, State: Done, Reason: "the alert has resolved, and " + why, Started: d.Started, Ended: d.Ended})
+	r.end(OutcomeSelf, why)
+	return true
+}
+
+// cutOver moves the traffic. Its undo is in place before it begins.
+func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict, due time.Time) bool {
+	shut := r.open(ctx, runbooks.StepCutOver, rung.Tier, fmt.Sprintf("%s off the traffic, %s on it", r.in.Active.Server, rung.Target.Server))
+	source := r.in.Runbook.TrafficOf(r.in.Active.Name)
+	r.undo.push(undo{what: r.in.Active.Server + " back as it was", act: func(ctx workflow.Context) error {
+		_, err := r.restore(ctx, source, r.in.Active.Server)
+		return err
+	}})
+	r.undo.push(undo{what: rung.Target.Server + " off the traffic", tier: rung.Tier, act: func(ctx workflow.Context) error {
+		_, err := r.set(ctx, rung, traffic.Maint, "undo")
+		return err
+	}})
+	within := max(due.Sub(workflow.Now(ctx)), time.Second)
+	in := activities.CutOverInput{
+		Effect: r.effect(ctx, "cut-"+rung.Tier, within), Holder: r.report.Recovery,
+		From: r.in.Active, To: rung.Target, Health: r.in.Runbook.Health, Source: source, Cut: verdict != runbooks.Dead,
+	}
+	if tier, ok := r.in.Runbook.TierNamed(rung.Tier); ok && tier.Traffic != nil {
+		in.Destination = tier.Traffic
+	}
+	options := switchTraffic
+	options.ScheduleToCloseTimeout = within
+	options.WaitForCancellation = true // an abort undoes it, and must know that it is over
+	result, err := do(ctx, options, fmt.Sprintf("pin the failed %s, traffic to %s", r.in.Active.Server, rung.Target.Server), acts.CutOver, in)
+	if err != nil {
+		shut(Failed, reason(err), result.Timing)
+		if errorType(err) == activities.ErrTypeSuperseded {
+			r.undo.entries = nil // what stands there now is somebody else's
+			r.end(OutcomeSuperseded, reason(err))
+		}
+		return false
+	}
+	r.report.Claim, r.claimed = result.Claim, result.Claimed
+	r.report.Active, r.report.Fenced = rung.Target.Name, appendNew(r.in.Fenced, r.in.Active.Server)
+	what := fmt.Sprintf("%s is pinned off the traffic, %s is on it; read back", r.in.Active.Server, rung.Target.Server)
+	if result.Moved {
+		what += "; the load balancer had moved by itself"
+	}
+	if !result.Claimed {
+		what += "; " + result.Claim
+	}
+	shut(Done, what, result.Timing)
+	r.report.share(&r.mark, PartFence, result.Fenced)
+	r.report.share(&r.mark, PartSwitch, result.Switched)
+	return true
+}
+
+// verify wants a good answer through the front door. It is what ends the outage.
+func (r *recovery) verify(ctx workflow.Context, rung runbooks.Rung, due time.Time) bool {
+	shut := r.open(ctx, runbooks.StepVerify, rung.Tier, "the canary through the front door")
+	front := r.in.Runbook.TrafficOf(rung.Tier).Front
+	in := r.proveInput(front, due)
+	var proof activities.Proof
+	var err error
+	if in.Canary == nil && quick(in.Health) {
+		in.Until = time.Time{}
+		proof, err = glance(ctx, "ask the front door", acts.Prove, in)()
+	}
+	if in.Canary != nil || err != nil || !proof.Passed {
+		in.Until = due
+		r.tell(ctx, r.color(), false)
+		proof, err = do(ctx, longLook, "canary through the front door, "+front, acts.Prove, in)
+	}
+	if err != nil {
+		shut(Failed, reason(err), proof.Timing)
+		return false
+	}
+	r.report.share(&r.mark, PartVerify, proof.Ended)
+	if !proof.Passed {
+		shut(Failed, proof.Observation.Detail, proof.Timing)
+		return false
+	}
+	shut(Done, proof.Observation.Detail, proof.Timing)
+	r.report.Verified, r.report.Tier = proof.Answered, rung.Tier
+	r.report.RTOSeconds = max(proof.Answered.Sub(r.in.Trigger.OutageSince).Seconds(), 0)
+	if tier, ok := r.in.Runbook.TierNamed(rung.Tier); ok && tier.Objectives != nil && tier.Objectives.RTO > 0 {
+		r.report.Objective = tier.Objectives.RTO
+	}
+	r.tell(ctx, r.color(), false)
+	return true
+}
+
+// set brings a rung's server into a state, where the rung's load balancer is.
+func (r *recovery) set(ctx workflow.Context, rung runbooks.Rung, state traffic.State, act string) (activities.SetTrafficResult, error) {
+	options := switchTraffic
+	options.ScheduleToCloseTimeout = undoWithin
+	return do(ctx, options, fmt.Sprintf("%s: %s", rung.Target.Server, state), acts.SetTraffic, activities.SetTrafficInput{
+		Effect: r.effect(ctx, act+"-"+rung.Tier, 0), Traffic: r.in.Runbook.TrafficOf(rung.Tier),
+		Change: traffic.Change{Set: []traffic.Assignment{{Server: rung.Target.Server, State: state}}},
+	})
+}
+
+// restore brings a server back into the state in which it was found.
+func (r *recovery) restore(ctx workflow.Context, balancer runbooks.Traffic, server string) (activities.SetTrafficResult, error) {
+	state := traffic.Ready
+	if r.before != nil {
+		if s, ok := r.before.Server(server); ok {
+			state = s.State
+		}
+	}
+	options := switchTraffic
+	options.ScheduleToCloseTimeout = undoWithin
+	return do(ctx, options, fmt.Sprintf("%s back: %s", server, state), acts.SetTraffic, activities.SetTrafficInput{
+		Effect: r.effect(ctx, "restore-"+server, 0), Traffic: balancer,
+		Change: traffic.Change{Set: []traffic.Assignment{{Server: server, State: state}}},
+	})
+}

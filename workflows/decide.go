@@ -1,0 +1,127 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+// Action is what a guard does about an event.
+type Action string
+
+// The actions.
+const (
+	Start  Action = "start"  // start a recovery
+	Join   Action = "join"   // a recovery is running; it answers this as well
+	Look   Action = "look"   // look at the active first, then decide again
+	Wait   Action = "wait"   // decide again when the cooldown is over
+	Ignore Action = "ignore" // nothing to do
+	Hold   Action = "hold"   // something should be done, and a person stands in the way or must decide
+)
+
+// Decision is one decision of a guard with its reason.
+type Decision struct {
+	At     time.Time `json:"at"`
+	Event  string    `json:"event"`
+	Action Action    `json:"action"`
+	Reason string    `json:"reason"`
+	// Override is the command with which a person gets it done all the same.
+	Override string `json:"override,omitempty"`
+	Epoch    int64  `json:"epoch,omitempty"`
+}
+
+// Ask is an event that may call for a recovery.
+type Ask struct {
+	Trigger Trigger
+	// Alert is set where an alert asks.
+	Alert *Alert
+	// Force and Supersede are a person's.
+	Force, Supersede bool
+	// Looked is what a look at the active found, where the decision asked for one.
+	Looked *Glance
+}
+
+// Glance is a look at the active.
+type Glance struct {
+	Verdict runbooks.Verdict
+	Reason  string
+}
+
+// Decide decides what to do about an event. It is pure: the same state, event
+// and time always give the same answer.
+func Decide(s GuardState, plan runbooks.Plan, ask Ask, now time.Time) Decision {
+	d := Decision{At: now, Event: ask.Trigger.Text}
+	decide := func(action Action, format string, args ...any) Decision {
+		d.Action, d.Reason = action, fmt.Sprintf(format, args...)
+		return d
+	}
+	force := "understudy recover " + s.Service + " --force"
+	if a := ask.Alert; a != nil {
+		known := s.seen(*a)
+		switch {
+		case !a.Firing:
+			return decide(Ignore, "the alert has resolved")
+		case known != nil && known.Resolved:
+			return decide(Ignore, "the alert has resolved already; this is a late copy")
+		}
+	}
+	switch {
+	case s.Running != nil && ask.Supersede:
+		return decide(Start, "it takes the place of recovery %d, by order of %s", s.Running.Epoch, ask.Trigger.By)
+	case s.Running != nil:
+		d.Override = force + " --supersede"
+		return decide(Join, "recovery %d is running since %s", s.Running.Epoch, clock(s.Running.Started))
+	case s.Paused != nil && !ask.Force:
+		d.Override = "understudy resume " + s.Service
+		return decide(Hold, "paused by %s since %s: %s", s.Paused.By, clock(s.Paused.Since), s.Paused.Reason)
+	case !plan.Tries() && !ask.Force && !now.Before(s.CooldownUntil):
+		return decide(Hold, "no tier of the ladder can be tried: %s", refusals(plan))
+	}
+	if a := ask.Alert; a != nil {
+		if known := s.seen(*a); known != nil && known.Epoch != 0 {
+			switch {
+			case ask.Looked == nil:
+				return decide(Look, "recovery %d has answered this alert; it counts again when it has resolved once, unless %s is down", known.Epoch, s.Active)
+			case !ask.Looked.Verdict.Failed():
+				d.Override = force
+				return decide(Ignore, "recovery %d has answered this alert, and %s is %s: %s", known.Epoch, s.Active, ask.Looked.Verdict, ask.Looked.Reason)
+			}
+		}
+	}
+	if now.Before(s.CooldownUntil) && !ask.Force {
+		// The cooldown stops going back, not going on: from a standby that is down now, tiers that have not failed yet may be tried.
+		if s.away() && !slices.Contains(s.Failed, s.Active) && plan.Tries() {
+			if ask.Looked == nil {
+				return decide(Look, "cooldown until %s; the ladder goes on only if %s is down", clock(s.CooldownUntil), s.Active)
+			}
+			if ask.Looked.Verdict.Failed() {
+				return decide(Start, "%s is down as well: %s", s.Active, ask.Looked.Reason)
+			}
+			return decide(Ignore, "%s is %s: %s", s.Active, ask.Looked.Verdict, ask.Looked.Reason)
+		}
+		d.Override = force
+		return decide(Wait, "cooldown until %s, and nothing is left that has not failed: %s", clock(s.CooldownUntil), refusals(plan))
+	}
+	return decide(Start, "%s", ask.Trigger.Text)
+}
+
+func refusals(plan runbooks.Plan) string {
+	text := ""
+	for _, rung := range plan.Rungs {
+		if rung.Refused != "" {
+			if text != "" {
+				text += "; "
+			}
+			text += rung.Tier + ": " + rung.Refused
+		}
+	}
+	if text == "" {
+		return "the runbook has no other tier"
+	}
+	return text
+}
+
+// clock words a time in the one zone that all readers share.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }

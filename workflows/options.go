@@ -1,0 +1,126 @@
+package workflows
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/understudy-dr/understudy/activities"
+)
+
+// Every timeout and retry of the workflows, with its reason.
+var (
+	// TaskTimeout of guards and recoveries: after a kill of the worker the engine waits this long before it hands the
+	// task to the next one.
+	TaskTimeout = 3 * time.Second
+
+	// look: inside the workflow task, so it must end within a second; a second try would not see more.
+	look = workflow.LocalActivityOptions{
+		StartToCloseTimeout: activities.LookLimit,
+		RetryPolicy:         &temporal.RetryPolicy{MaximumAttempts: 1},
+	}
+
+	// longLook: what may take longer than a workflow task allows, such as a canary. It heartbeats each second.
+	longLook = workflow.ActivityOptions{
+		StartToCloseTimeout: 24 * time.Hour, // the activity bounds itself; this only catches a lost one
+		HeartbeatTimeout:    5 * time.Second,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second},
+	}
+
+	// switchTraffic: milliseconds at a load balancer that lives; nginx needs a reload. Retries repeat the same call.
+	switchTraffic = workflow.ActivityOptions{
+		StartToCloseTimeout: 5 * time.Second,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: time.Second},
+	}
+
+	// fenceHost: the fence bounds itself; one try, because a fence that failed is for a person to judge, and a second
+	// only where the worker died in its middle.
+	fenceHost = workflow.ActivityOptions{
+		HeartbeatTimeout: 5 * time.Second,
+		RetryPolicy:      &temporal.RetryPolicy{MaximumAttempts: 3, NonRetryableErrorTypes: []string{activities.ErrTypeFence}},
+	}
+
+	// record: to a store that may be away; nothing waits for it but the end of the recovery.
+	record = workflow.ActivityOptions{
+		StartToCloseTimeout:    5 * time.Second,
+		ScheduleToCloseTimeout: 30 * time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 250 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second},
+	}
+
+	// handOver: to the engine itself, which is here.
+	handOver = workflow.ActivityOptions{
+		StartToCloseTimeout:    5 * time.Second,
+		ScheduleToCloseTimeout: time.Minute,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 250 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second},
+	}
+
+	// postNews: one try; the announcement tries again itself, with the newest state.
+	postNews = workflow.ActivityOptions{
+		StartToCloseTimeout: 15 * time.Second,
+		RetryPolicy:         &temporal.RetryPolicy{MaximumAttempts: 1},
+	}
+
+	// keepTraffic: an hour at a time, so that the guard's history shows a sign of life and stays short.
+	keepTraffic = workflow.ActivityOptions{
+		StartToCloseTimeout: keepFor + time.Minute,
+		HeartbeatTimeout:    5 * time.Second,
+		WaitForCancellation: false,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, NonRetryableErrorTypes: []string{activities.ErrTypeSuperseded}},
+	}
+)
+
+const (
+	// keepFor is how long the load balancer is watched before the guard asks again.
+	keepFor = time.Hour
+	// lookAfter is how often the guard looks at its recovery: its last message may be lost with a run that continued as new.
+	lookAfter = 30 * time.Second
+	// guardMessages is how many messages a guard takes before it continues as new.
+	guardMessages = 2000
+	// supersedeAfter is how long a recovery may clean up before it is terminated.
+	supersedeAfter = 30 * time.Second
+	// undoWithin bounds how long it is tried to undo one step.
+	undoWithin = 2 * time.Minute
+)
+
+// summary puts a step's title where the Temporal UI shows it; at most 200 bytes.
+func summary(options workflow.ActivityOptions, text string) workflow.ActivityOptions {
+	options.Summary = cut(text, 200)
+	return options
+}
+
+// do runs an activity; its argument and result types are checked at compile time.
+func do[In, Out any](ctx workflow.Context, options workflow.ActivityOptions, title string, act func(context.Context, In) (Out, error), in In) (Out, error) {
+	var out Out
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, summary(options, title)), act, in).Get(ctx, &out)
+	return out, err
+}
+
+// perform runs an activity without a result.
+func perform[In any](ctx workflow.Context, options workflow.ActivityOptions, title string, act func(context.Context, In) error, in In) error {
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, summary(options, title)), act, in).Get(ctx, nil)
+}
+
+// glance begins to run an activity that only looks, inside the workflow task.
+func glance[In, Out any](ctx workflow.Context, title string, act func(context.Context, In) (Out, error), in In) func() (Out, error) {
+	options := look
+	options.Summary = cut(title, 200)
+	future := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, options), act, in)
+	return func() (out Out, err error) {
+		err = future.Get(ctx, &out)
+		return out, err
+	}
+}
+
+// cut shortens a text to a number of bytes, at the end of a character.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	end := most - len("…")
+	for end > 0 && text[end]&0xC0 == 0x80 {
+		end--
+	}
+	return text[:end] + "…"
+}

@@ -1,0 +1,100 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/chat"
+)
+
+// outbox hands a recovery's news to its announcement, one after the other,
+// beside the recovery's own work.
+type outbox struct {
+	seq     int64
+	waiting []activities.AnnounceInput
+	running bool
+	// told is how many records of the timeline are in the thread already.
+	told int
+}
+
+// tell hands over the state as it is now. The recovery goes on at once.
+func (r *recovery) tell(ctx workflow.Context, color chat.Color, final bool) {
+	if len(r.in.Runbook.Notify) == 0 {
+		return
+	}
+	o := &r.news
+	o.seq++
+	o.waiting = append(o.waiting, activities.AnnounceInput{
+		Service: r.in.Service, Story: fmt.Sprint(r.in.Epoch), Seq: o.seq, Notify: r.in.Runbook.Notify,
+		Message: r.message(color), Log: r.log(), Final: final,
+	})
+	if o.running {
+		return
+	}
+	o.running = true
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for len(o.waiting) > 0 {
+			next := o.waiting[0]
+			o.waiting = o.waiting[1:]
+			// What cannot be handed over is in the report; the next news carries the newer state anyway.
+			_ = perform(ctx, handOver, "tell people", acts.Announce, next)
+		}
+		o.running = false
+	})
+}
+
+// flush waits until everything is handed over. That is the engine's work, and
+// takes milliseconds; how long the chat takes is the announcement's business.
+func (o *outbox) flush(ctx workflow.Context) {
+	_ = workflow.Await(ctx, func() bool { return !o.running })
+}
+
+// message is the state as one message that edits itself.
+func (r *recovery) message(color chat.Color) chat.Message {
+	m := chat.Message{
+		Color:    color,
+		Headline: fmt.Sprintf("%s: %s", r.in.Service, cut(r.report.headline(), 140)),
+		Fields: []chat.Field{
+			{Name: "Recovery", Value: fmt.Sprintf("%d (%s)", r.in.Epoch, r.in.Mode)},
+			{Name: "Trigger", Value: cut(r.in.Trigger.Text, 300)},
+		},
+	}
+	add := func(name, value string) {
+		if value != "" {
+			m.Fields = append(m.Fields, chat.Field{Name: name, Value: value})
+		}
+	}
+	add("Verdict", r.report.Verdict)
+	add("Runs on", r.report.Active)
+	if !r.report.Verified.IsZero() {
+		add("Recovery time", fmt.Sprintf("%.1f s", r.report.RTOSeconds))
+	}
+	if r.report.Outcome != "" {
+		m.Lines = append(m.Lines, r.report.Reason)
+	}
+	m.Lines = append(m.Lines, r.report.Advice...)
+	if r.in.Console != "" {
+		m.Links = append(m.Links, chat.Link{Text: "Recovery " + fmt.Sprint(r.in.Epoch), URL: fmt.Sprintf("%s/api/v1/recoveries/%s-%d", r.in.Console, r.in.Service, r.in.Epoch)})
+	}
+	return m
+}
+
+// log is what happened since the last news.
+func (r *recovery) log() []string {
+	var lines []string
+	for ; r.news.told < len(r.report.Timeline); r.news.told++ {
+		rec := r.report.Timeline[r.news.told]
+		if rec.State == InProgress {
+			break // told once it is known how it ended
+		}
+		tier := ""
+		if rec.Tier != "" {
+			tier = " (" + rec.Tier + ")"
+		}
+		lines = append(lines, fmt.Sprintf("%s %s%s: %s. %s", rec.Started.UTC().Format("15:04:05.000"), rec.Step, tier, rec.State, rec.Reason))
+	}
+	return lines
+}
