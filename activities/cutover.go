@@ -37,8 +37,6 @@ type CutOverResult struct {
 	Fenced   time.Time    `json:"fenced"`
 	Switched time.Time    `json:"switched"`
 	View     traffic.View `json:"view"`
-	// Moved is true where the load balancer had already moved by itself.
-	Moved bool `json:"moved"`
 	// Claim says how the epoch was recorded outside Temporal.
 	Claim string `json:"claim"`
 	// Claimed is false where the store was away: the claim must be made good.
@@ -64,10 +62,6 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResul
 	source, err := a.Balancers(in.Source)
 	if err != nil {
 		return out, classify(err)
-	}
-	if before, err := source.View(ctx); err == nil {
-		serving := before.Serving()
-		out.Moved = in.Destination == nil && len(serving) == 1 && serving[0] == in.To.Server
 	}
 	fence := traffic.Assignment{Server: in.From.Server, State: traffic.Maint}
 	onto := traffic.Assignment{Server: in.To.Server, State: traffic.Ready}
@@ -111,7 +105,9 @@ func (a *Activities) apply(ctx context.Context, effect Effect, balancer traffic.
 	return balancer.Apply(ctx, change)
 }
 
-// claim records the epoch outside Temporal, without waiting for a store that is away.
+// claim records the epoch outside Temporal, without waiting for a store that is
+// away. Where another engine holds it, or is at work under an earlier one, the
+// store says so: two engines that hear of one outage do not both act.
 func (a *Activities) claim(ctx context.Context, effect Effect, holder string) (text string, claimed bool, err error) {
 	if a.Epochs == nil {
 		return "no epoch store is configured", true, nil
@@ -131,7 +127,7 @@ func (a *Activities) claim(ctx context.Context, effect Effect, holder string) (t
 }
 
 // holder is a recovery's name where other Understudys read it.
-func (a *Activities) holder(recovery string) string { return recovery + " @ " + a.Engine }
+func (a *Activities) holder(recovery string) string { return epoch.HeldBy(recovery, a.Engine) }
 
 // SetTrafficInput brings servers into given states: to take a standby out
 // again, or to undo a fence.

@@ -40,7 +40,7 @@ func (a *Activities) Diagnose(ctx context.Context, in DiagnoseInput) (Diagnosis,
 	request := probe.Request{URL: in.Active.URL, Health: in.Health}
 
 	wg.Go(func() { d.Evidence.Own = a.Prober.Probe(ctx, request).Observation(runbooks.ByProbe) })
-	wg.Go(func() { d.View, balancer, d.Evidence.InFlight = a.askBalancer(ctx, in.Traffic, in.Active.Server) })
+	wg.Go(func() { d.View, balancer, d.Evidence.InFlight = a.askBalancer(ctx, in) })
 	for i, w := range a.Witnesses {
 		wg.Go(func() { witnessed[i] = w.Prober.Probe(ctx, request).Observation(runbooks.ByWitness + ":" + w.Name) })
 	}
@@ -57,32 +57,51 @@ func (a *Activities) Diagnose(ctx context.Context, in DiagnoseInput) (Diagnosis,
 	return d, nil
 }
 
-// askBalancer reads the load balancer and words its opinion of one server. A
-// load balancer that makes no checks, or has the server in maintenance, has none.
-func (a *Activities) askBalancer(ctx context.Context, t runbooks.Traffic, server string) (*traffic.View, runbooks.Observation, *runbooks.InFlight) {
+// askBalancer reads the load balancer and words its opinion of the active. Where
+// it makes no checks of its own, its front door speaks for it, but only if it
+// fails: an answer there may come from another server.
+func (a *Activities) askBalancer(ctx context.Context, in DiagnoseInput) (*traffic.View, runbooks.Observation, *runbooks.InFlight) {
 	o := runbooks.Observation{Domain: runbooks.ByBalancer, At: time.Now()}
-	balancer, err := a.Balancers(t)
-	if err != nil {
-		o.Finding, o.Detail = runbooks.Blind, err.Error()
+	blind := func(why string) (*traffic.View, runbooks.Observation, *runbooks.InFlight) {
+		o.Finding, o.Detail = runbooks.Blind, why
 		return nil, o, nil
+	}
+	front := make(chan probe.Result, 1)
+	if checks := in.Traffic.Kind == "haproxy"; !checks {
+		go func() { front <- a.Prober.Probe(ctx, probe.Request{URL: in.Traffic.Front, Health: in.Health}) }()
+	}
+	balancer, err := a.Balancers(in.Traffic)
+	if err != nil {
+		return blind(err.Error())
 	}
 	view, err := balancer.View(ctx)
-	if err != nil {
-		o.Finding, o.Detail = runbooks.Blind, err.Error()
-		return nil, o, nil
+	if err != nil && len(view.Servers) == 0 {
+		return blind(err.Error())
 	}
-	s, ok := view.Server(server)
+	s, ok := view.Server(in.Active.Server)
 	switch {
 	case !ok:
-		o.Finding, o.Detail = runbooks.Blind, "it has no server "+server
-	case s.Up == nil:
-		return &view, runbooks.Observation{}, s.Requests
-	case *s.Up:
+		return blind("it has no server " + in.Active.Server)
+	case s.Up != nil && *s.Up:
 		o.Finding, o.Detail = runbooks.Answers, s.Check
-	default:
+	case s.Up != nil:
 		o.Finding, o.Detail = runbooks.Down, s.Check
+	case in.Traffic.Kind != "haproxy" && s.State == traffic.Ready:
+		o = opinion(<-front)
+	default:
+		o = runbooks.Observation{} // in maintenance it is not checked
 	}
 	return &view, o, s.Requests
+}
+
+// opinion is what a failing front door says about the server behind it.
+func opinion(front probe.Result) runbooks.Observation {
+	switch front.Finding {
+	case runbooks.Errors, runbooks.Silent, runbooks.Refuses:
+		return runbooks.Observation{Domain: runbooks.ByBalancer, Finding: runbooks.Down, Detail: "front door: " + front.Detail, At: front.At}
+	default:
+		return runbooks.Observation{}
+	}
 }
 
 // ownView says why Understudy's own look cannot be trusted: nothing else that

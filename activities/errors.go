@@ -31,7 +31,7 @@ const (
 )
 
 var (
-	errLate       = errors.New("the deadline of this step has passed; nothing was done")
+	errLate = errors.New("the deadline of this step has passed; nothing was done")
 	// ErrSuperseded means that a newer recovery acts on the service.
 	ErrSuperseded = errors.New("a newer recovery acts on this service; nothing was done")
 )

@@ -151,6 +151,7 @@ func (a *Alerts) deliver(ctx context.Context, signals map[string]workflows.Alert
 			if err := a.guards.Alert(ctx, service, signal); err != nil {
 				a.received.WithLabelValues("failed").Add(float64(len(signal.Alerts)))
 				errs[i] = fmt.Errorf("service %s: %w", service, err)
+				go a.taken.page(context.WithoutCancel(ctx), service, "the engine does not take alerts: "+err.Error())
 				return
 			}
 			a.received.WithLabelValues("accepted").Add(float64(len(signal.Alerts)))

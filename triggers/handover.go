@@ -57,7 +57,7 @@ func (h *handOver) check(service string, until time.Time) {
 		why = "the engine does not say whether the guard works: " + err.Error()
 	}
 	if why != "" {
-		h.page(ctx, service, why)
+		h.page(ctx, service, "an acknowledged alert is not worked on: "+why)
 		if time.Now().Before(until) {
 			time.AfterFunc(checkAfter, func() { h.check(service, until) })
 			return
@@ -78,8 +78,8 @@ func (h *handOver) page(ctx context.Context, service, why string) {
 	if recent {
 		return
 	}
-	h.log.Error("an acknowledged alert is not worked on", "service", service, "reason", why)
-	if err := h.pager.Page(ctx, service, "An alert was acknowledged, and nothing works on it: "+why); err != nil {
+	h.log.Error("people are told without the engine", "service", service, "reason", why)
+	if err := h.pager.Page(ctx, service, why); err != nil {
 		h.log.Error("people could not be told", "service", service, "error", err)
 	}
 }

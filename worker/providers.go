@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-dr/understudy/activities/etcdclient"
 	"github.com/understudy-dr/understudy/activities/fence"
 	"github.com/understudy-dr/understudy/activities/files"
+	"github.com/understudy-dr/understudy/activities/files/sources"
 	"github.com/understudy-dr/understudy/activities/probe"
 	"github.com/understudy-dr/understudy/activities/probe/httpprobe"
 	"github.com/understudy-dr/understudy/activities/probe/tcpprobe"
@@ -55,7 +56,7 @@ func providers(site runbooks.Site, library func() *runbooks.Library) (activities
 		Prober:    prober,
 		Balancers: balancers(),
 		Canaries:  speech.NewCanaryRunner(speech.NewClient()),
-		Files:     files.NewCache(files.CacheConfig{Opener: files.New(objects), Dir: filepath.Join(site.DataDir, "files")}),
+		Files:     files.NewCache(files.CacheConfig{Opener: sources.New(objects), Dir: filepath.Join(site.DataDir, "files")}),
 		Settings: settings.NewReader(settings.ReaderConfig{
 			Sources:      map[string]settings.Source{"etcd": settingsetcd.New(), "http": httpsource.New()},
 			ConfigCenter: site.ConfigCenter,

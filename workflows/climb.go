@@ -123,7 +123,7 @@ func (r *recovery) takeOut(ctx workflow.Context, rung runbooks.Rung, why string)
 
 // cameBack looks at the active once more, and ends the recovery where it works again.
 func (r *recovery) cameBack(ctx workflow.Context) bool {
-	d, err := r.look(ctx, activities.DiagnoseInput{
+	d, err := lookAt(ctx, activities.DiagnoseInput{
 		Service: r.in.Service, Active: r.in.Active, Health: r.in.Runbook.Health, Traffic: r.in.Runbook.TrafficOf(r.in.Active.Name),
 	})()
 	if err != nil {
@@ -173,7 +173,7 @@ func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict run
 	r.report.Claim, r.claimed = result.Claim, result.Claimed
 	r.report.Active, r.report.Fenced = rung.Target.Name, appendNew(r.in.Fenced, r.in.Active.Server)
 	what := fmt.Sprintf("%s is pinned off the traffic, %s is on it; read back", r.in.Active.Server, rung.Target.Server)
-	if result.Moved {
+	if r.movedByItself(rung) {
 		what += "; the load balancer had moved by itself"
 	}
 	if !result.Claimed {
@@ -183,6 +183,16 @@ func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict run
 	r.report.share(&r.mark, PartFence, result.Fenced)
 	r.report.share(&r.mark, PartSwitch, result.Switched)
 	return true
+}
+
+// movedByItself reports whether the load balancer already sent everything to
+// the standby when it was first looked at.
+func (r *recovery) movedByItself(rung runbooks.Rung) bool {
+	if r.before == nil {
+		return false
+	}
+	serving := r.before.Serving()
+	return len(serving) == 1 && serving[0] == rung.Target.Server
 }
 
 // verify wants a good answer through the front door. It is what ends the outage.

@@ -20,7 +20,7 @@ func (r *recovery) diagnose(ctx workflow.Context) (runbooks.Verdict, string) {
 	in := activities.DiagnoseInput{
 		Service: r.in.Service, Active: r.in.Active, Health: r.in.Runbook.Health, Traffic: r.in.Runbook.TrafficOf(r.in.Active.Name),
 	}
-	first := r.look(ctx, in)
+	first := lookAt(ctx, in)
 	asked := r.askStandbys(ctx)
 	d, err := first()
 	asked()
@@ -66,10 +66,10 @@ func (r *recovery) diagnose(ctx workflow.Context) (runbooks.Verdict, string) {
 	return verdict, why
 }
 
-// look begins to look at the active: inside the workflow task where its health
+// lookAt begins to look at the active: inside the workflow task where its health
 // check is quick enough, else as an activity.
-func (r *recovery) look(ctx workflow.Context, in activities.DiagnoseInput) func() (activities.Diagnosis, error) {
-	if quick(r.in.Runbook.Health) {
+func lookAt(ctx workflow.Context, in activities.DiagnoseInput) func() (activities.Diagnosis, error) {
+	if quick(in.Health) {
 		return glance(ctx, "diagnose "+in.Active.Name, acts.Diagnose, in)
 	}
 	return func() (activities.Diagnosis, error) {

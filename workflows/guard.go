@@ -33,6 +33,8 @@ type guard struct {
 	working bool
 	// telling is how many pages are being handed over.
 	telling int
+	// waking is the cooldown's end for which a timer runs.
+	waking time.Time
 	// heardEnd is the latest epoch whose end was heard of.
 	heardEnd int64
 	keeper   *keeper
@@ -151,9 +153,10 @@ func (g *guard) runbook(ctx workflow.Context) (activities.LoadRunbookResult, err
 // wakeAtCooldown looks again at what waits for the end of the cooldown.
 func (g *guard) wakeAtCooldown(ctx workflow.Context) {
 	until := g.state.CooldownUntil
-	if g.state.Pending == nil || until.IsZero() {
+	if g.state.Pending == nil || until.IsZero() || until.Equal(g.waking) {
 		return
 	}
+	g.waking = until
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		wait := max(until.Sub(workflow.Now(ctx)), 0)
 		timer := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: "cooldown"})

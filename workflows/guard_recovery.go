@@ -42,17 +42,15 @@ func (g *guard) consider(ctx workflow.Context, ask Ask) error {
 	switch d.Action {
 	case Start:
 		return g.launch(ctx, loaded, active, plan, ask, d)
-	case Wait:
+	case Wait, Hold:
+		told := g.state.Pending != nil
 		pending := ask.Trigger
 		g.state.Pending = &pending
 		g.decide(ctx, d)
-		g.page(ctx, loaded, d)
+		if !told {
+			g.page(ctx, loaded, d) // once: an alert that repeats itself must not page each time
+		}
 		g.wakeAtCooldown(ctx)
-	case Hold:
-		pending := ask.Trigger
-		g.state.Pending = &pending
-		g.decide(ctx, d)
-		g.page(ctx, loaded, d)
 	default:
 		g.decide(ctx, d)
 	}
@@ -61,7 +59,7 @@ func (g *guard) consider(ctx workflow.Context, ask Ask) error {
 
 // lookAt looks at the active once, within a second.
 func (g *guard) lookAt(ctx workflow.Context, r runbooks.Runbook, active runbooks.Target) *Glance {
-	d, err := glance(ctx, "look at "+active.Name, acts.Diagnose, activities.DiagnoseInput{
+	d, err := lookAt(ctx, activities.DiagnoseInput{
 		Service: r.Service, Active: active, Health: r.Health, Traffic: r.TrafficOf(active.Name),
 	})()
 	if err != nil {

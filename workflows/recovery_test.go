@@ -117,12 +117,12 @@ func TestVerdictsAndActions(t *testing.T) {
 		because string
 	}{
 		"false alarm": {func(w *world) { w.findings[primaryURL] = runbooks.Answers }, OutcomeFalseAlarm, runbooks.Healthy, held, ""},
-		"hung": {func(w *world) { w.findings[primaryURL] = runbooks.Silent }, OutcomeRecovered, runbooks.Hung, "hot=ready primary=maint", ""},
+		"hung":        {func(w *world) { w.findings[primaryURL] = runbooks.Silent }, OutcomeRecovered, runbooks.Hung, "hot=ready primary=maint", ""},
 		"wrong": {func(w *world) {
 			w.findings[primaryURL] = runbooks.Answers
 			w.heard[primaryURL] = "nine nine nine"
 		}, OutcomeRecovered, runbooks.Wrong, "hot=ready primary=maint", ""},
-		"503": {func(w *world) { w.findings[primaryURL] = runbooks.Errors }, OutcomeRecovered, runbooks.Wrong, "hot=ready primary=maint", ""},
+		"503":  {func(w *world) { w.findings[primaryURL] = runbooks.Errors }, OutcomeRecovered, runbooks.Wrong, "hot=ready primary=maint", ""},
 		"slow": {func(w *world) { w.findings[primaryURL] = runbooks.Slow }, OutcomeDegraded, runbooks.Degraded, held, ""},
 		"slow, and the runbook recovers": {func(w *world) {
 			w.findings[primaryURL] = runbooks.Slow
@@ -134,7 +134,7 @@ func TestVerdictsAndActions(t *testing.T) {
 			w.runbook.Policy.Observe = runbooks.Duration(time.Millisecond)
 			w.runbook.Traffic.Kind = "lost"
 		}, OutcomeFailed, runbooks.Dead, held, ""},
-		"the standby is down too": {func(w *world) { w.findings[hotURL] = runbooks.Refuses }, OutcomeFailed, runbooks.Dead, held, "it refuses connections"},
+		"the standby is down too":   {func(w *world) { w.findings[hotURL] = runbooks.Refuses }, OutcomeFailed, runbooks.Dead, held, "it refuses connections"},
 		"the standby hears wrongly": {func(w *world) { w.heard[hotURL] = "nine" }, OutcomeFailed, runbooks.Dead, held, "heard"},
 		"a self-moving balancer, and the standby hears wrongly": {func(w *world) {
 			w.runbook.Tiers[0].Hold = false

@@ -45,6 +45,8 @@ func (r Record) Check() error {
 // already what is to be written. *HeldError means that next must not be written.
 func Decide(current *Record, next Record) (kept Record, changed bool, err error) {
 	switch {
+	case current != nil && current.Epoch < next.Epoch && atWork(*current, next):
+		return *current, false, &HeldError{Current: *current}
 	case current == nil || current.Epoch < next.Epoch:
 		return next, true, nil
 	case current.Epoch > next.Epoch || current.Holder != next.Holder:
@@ -54,6 +56,16 @@ func Decide(current *Record, next Record) (kept Record, changed bool, err error)
 	default:
 		return next, true, nil
 	}
+}
+
+// atWork reports whether a record is that of another engine's recovery that has
+// not ended, and may still be running.
+func atWork(current, next Record) bool {
+	if current.Active != "" || current.engine() == "" || next.engine() == "" || current.engine() == next.engine() {
+		return false
+	}
+	age := next.At.Sub(current.At)
+	return -Patience < age && age < Patience
 }
 
 // Encode is a record as stores keep it: one JSON object, readable by people.

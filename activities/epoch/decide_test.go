@@ -48,6 +48,39 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// A recovery that another engine runs is not overtaken by a higher epoch, until
+// it has ended or is too old to be still running.
+func TestDecideOvertaking(t *testing.T) {
+	ours, theirs := epoch.HeldBy("recovery/fun-asr/9", "host-a/1"), epoch.HeldBy("recovery/fun-asr/7", "host-b/2")
+	for _, test := range []struct {
+		name    string
+		current epoch.Record
+		age     time.Duration
+		held    bool
+	}{
+		{"it runs", record(7, theirs, ""), time.Minute, true},
+		{"it runs, and its clock is ahead", record(7, theirs, ""), -time.Minute, true},
+		{"it has ended", record(7, theirs, "hot"), time.Minute, false},
+		{"it must have died", record(7, theirs, ""), epoch.Patience, false},
+		{"its clock is nonsense", record(7, theirs, ""), -24 * time.Hour, false},
+		{"it is our own", record(7, epoch.HeldBy("recovery/fun-asr/7", "host-a/1"), ""), time.Minute, false},
+		{"it names no engine", record(7, "somebody", ""), time.Minute, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			next := record(9, ours, "")
+			next.At = test.current.At.Add(test.age)
+			kept, changed, err := epoch.Decide(&test.current, next)
+			var held *epoch.HeldError
+			if errors.As(err, &held) != test.held || changed == test.held {
+				t.Fatalf("kept %+v, changed %v, %v", kept, changed, err)
+			}
+			if test.held && (held.Current != test.current || !strings.Contains(err.Error(), "host-b/2") || !strings.Contains(err.Error(), "has not ended")) {
+				t.Errorf("it says: %v", err)
+			}
+		})
+	}
+}
+
 func TestEncodeAndDecode(t *testing.T) {
 	want := record(7, "recovery/fun-asr/7 @ 语音\n\"engine\"", "hot")
 	text, err := epoch.Encode(want)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -34,13 +35,36 @@ type Record struct {
 	At     time.Time `json:"at"`
 }
 
-// HeldError means that somebody else holds this epoch or a later one: the
-// caller must not act.
+// Patience is how long the unfinished recovery of another engine is waited for:
+// until it has written down where the service runs, or is taken for dead. Most
+// recoveries take minutes, their confirm window included.
+const Patience = 10 * time.Minute
+
+// engine is the part of the holder's name behind the recovery; empty where it names none.
+func (r Record) engine() string {
+	i := strings.LastIndex(r.Holder, atEngine)
+	if i < 0 {
+		return ""
+	}
+	return r.Holder[i+len(atEngine):]
+}
+
+// HeldBy names a holder: a recovery, and the engine that runs it.
+func HeldBy(recovery, engine string) string { return recovery + atEngine + engine }
+
+const atEngine = " @ "
+
+// HeldError means that somebody else holds this epoch or a later one, or is
+// still at work under an earlier one: the caller must not act.
 type HeldError struct{ Current Record }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("epoch %d of %s is held by %s since %s; this recovery stands down",
-		e.Current.Epoch, e.Current.Service, e.Current.Holder, e.Current.At.UTC().Format(time.RFC3339))
+	unfinished := ""
+	if e.Current.Active == "" {
+		unfinished = ", and its recovery has not ended"
+	}
+	return fmt.Sprintf("epoch %d of %s is held by %s since %s%s; this recovery stands down",
+		e.Current.Epoch, e.Current.Service, e.Current.Holder, e.Current.At.UTC().Format(time.RFC3339), unfinished)
 }
 
 // Store keeps one record per service.
@@ -48,10 +72,12 @@ type Store interface {
 	// Read returns the record of a service, ErrNone or ErrUnavailable.
 	Read(ctx context.Context, service string) (Record, error)
 	// Write moves the record forward: it succeeds where the store holds no record, an older epoch, or the same
-	// epoch of the same holder (so repeating a write is safe, and the holder may update Active). Otherwise it
-	// changes nothing and returns *HeldError. The decision and the write are one atomic step. It returns
-	// ErrUnavailable when the store does not answer within the context's deadline, and another error for what is no
-	// record at all. An empty Active never replaces one that is recorded for the same epoch: a repeated first write
-	// that arrives late forgets nothing. At is kept for people and decides nothing, so clocks may differ.
+	// epoch of the same holder (so repeating a write is safe, and the holder may update Active). An older epoch of
+	// another engine that has no Active yet and is younger than Patience is held as well: a recovery that runs is
+	// not overtaken. Otherwise it changes nothing and returns *HeldError. The decision and the write are one atomic
+	// step. It returns ErrUnavailable when the store does not answer within the context's deadline, and another
+	// error for what is no record at all. An empty Active never replaces one that is recorded for the same epoch: a
+	// repeated first write that arrives late forgets nothing. At decides nothing but that age, so clocks may differ
+	// by minutes; a record that is from the future by more than Patience is not waited for.
 	Write(ctx context.Context, r Record) error
 }

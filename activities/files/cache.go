@@ -124,10 +124,10 @@ func (c *Cache) Get(ctx context.Context, ref string) (Reading, error) {
 	case <-ctx.Done():
 	}
 	if holds {
-		problem := fmt.Sprintf("read %s: %v: the source has not answered yet", bare(ref), ErrUnavailable)
+		problem := fmt.Sprintf("read %s: %v: the source has not answered yet", Bare(ref), ErrUnavailable)
 		return Reading{Content: copied.Content, At: copied.At, LastKnown: true, Problem: problem}, nil
 	}
-	return Reading{}, fmt.Errorf("read %s: %w: %w", bare(ref), ErrUnavailable, ctx.Err())
+	return Reading{}, fmt.Errorf("read %s: %w: %w", Bare(ref), ErrUnavailable, ctx.Err())
 }
 
 // Warm fetches files ahead of their use, at the start of the program. It

@@ -1,6 +1,6 @@
 // Package files reads the small files that runbooks name: a canary's audio.
 //
-// [New] opens paths, web addresses and objects. In a disaster the store that
+// Package sources opens paths, web addresses and objects. In a disaster the store that
 // holds such a file may be down as well; [Cache] therefore keeps the last
 // content on disk and hands it out when the source does not answer.
 package files
@@ -9,7 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net/url"
 	"strings"
 )
 
@@ -32,13 +32,8 @@ type Opener interface {
 	Read(ctx context.Context, ref string) ([]byte, error)
 }
 
-// The beginnings of references that are no paths.
-const (
-	schemeFile  = "file://"
-	schemeHTTP  = "http://"
-	schemeHTTPS = "https://"
-	schemeS3    = "s3://"
-)
+// schemeFile begins references to paths that are written as URLs.
+const schemeFile = "file://"
 
 // Local returns the path that a reference names, where it names one on this machine.
 func Local(ref string) (path string, ok bool) {
@@ -48,17 +43,14 @@ func Local(ref string) (path string, ok bool) {
 	return ref, !strings.Contains(ref, "://")
 }
 
-// readAll reads a whole file within its limit.
-func readAll(r io.Reader) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case len(content) > MaxSize:
-		return nil, ErrTooLarge
-	case len(content) == 0:
-		return nil, ErrMissing
-	default:
-		return content, nil
+// Bare is a reference without the query of a web address, which may hold a signature: what errors may name.
+func Bare(ref string) string {
+	if _, local := Local(ref); local || strings.HasPrefix(ref, "s3://") {
+		return ref
 	}
+	u, err := url.Parse(ref)
+	if err != nil {
+		return "a URL that cannot be read"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }

@@ -47,7 +47,10 @@ type Server struct {
 	State   State  `json:"state"`
 	// Up is the outcome of the load balancer's own checks; nil where it makes none (in maintenance, or of a kind without checks).
 	Up *bool `json:"up,omitempty"`
-	// Check explains Up, such as "L7OK 200 in 3ms"; empty where unknown.
+	// Failing is true where the last check failed and the load balancer still counts the server as up, because one
+	// failed check is not enough for it. It sends requests there.
+	Failing bool `json:"failing,omitempty"`
+	// Check explains Up and Failing, such as "L7OK 200 in 3ms, up for 31s"; empty where unknown.
 	Check string `json:"check,omitempty"`
 	// Backup marks a server that takes traffic only when all others are down.
 	Backup bool `json:"backup,omitempty"`

@@ -22,6 +22,17 @@ import (
 // up. It says nothing about how long it should take.
 const patience = 60 * time.Second
 
+// slots let two tests run at once: a scene is many processes.
+var slots = make(chan struct{}, 2)
+
+// abreast lets a test run beside one other.
+func abreast(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	slots <- struct{}{}
+	t.Cleanup(func() { <-slots })
+}
+
 // setScene starts a scene that ends with the test.
 func setScene(t *testing.T, o harness.SceneOptions) *harness.Scene {
 	t.Helper()
@@ -115,6 +126,46 @@ func ended(t *testing.T, u *harness.Understudy, count int) workflows.Report {
 		return nil
 	})
 	return report(t, u, newest.ID)
+}
+
+// meanwhile waits until the newest recovery, which may still run, is as wanted.
+func meanwhile(t *testing.T, u *harness.Understudy, want func(r workflows.Report) bool) workflows.Report {
+	t.Helper()
+	var detail triggers.RecoveryDetail
+	eventually(t, func(ctx context.Context) error {
+		all, err := recoveries(ctx, u)
+		if err != nil || len(all) == 0 {
+			return fmt.Errorf("recoveries: %+v, %w", all, err)
+		}
+		if err := u.Get(ctx, "/api/v1/recoveries/"+all[0].ID, &detail); err != nil {
+			return err
+		}
+		if !want(detail.Report) {
+			return fmt.Errorf("the recovery:\n%s", detail.Report.Markdown())
+		}
+		return nil
+	})
+	return detail.Report
+}
+
+// step finds a step of a timeline; the zero record where there is none.
+func step(r workflows.Report, name, state string) workflows.Record {
+	for _, rec := range r.Timeline {
+		if rec.Step == name && rec.State == state {
+			return rec
+		}
+	}
+	return workflows.Record{}
+}
+
+// count is how many recoveries there are.
+func count(t *testing.T, u *harness.Understudy) int {
+	t.Helper()
+	all, err := recoveries(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
 }
 
 func report(t *testing.T, u *harness.Understudy, id string) workflows.Report {

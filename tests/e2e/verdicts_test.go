@@ -1,22 +1,143 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/tests/harness"
+	"github.com/understudy-dr/understudy/tests/site/stage"
 	"github.com/understudy-dr/understudy/workflows"
 )
 
-func TestCrash(t *testing.T) {
-	s := setScene(t, harness.SceneOptions{})
-	s.Primary.Kill()
-	if status := alert(t, s.Understudy, "firing", time.Now()); status != 200 {
-		t.Fatalf("the webhook was answered with %d", status)
+// suffer begins a fault at a speech server.
+func suffer(t *testing.T, s *harness.Site, fault stage.Fault) {
+	t.Helper()
+	if err := s.Fault(t.Context(), fault); err != nil {
+		t.Fatal(err)
 	}
-	r := ended(t, s.Understudy, 1)
-	wantOutcome(t, r, workflows.OutcomeRecovered, string(runbooks.Dead))
-	servers(t, s, "MAINT", "UP")
-	t.Logf("\n%s\n%s", r.Markdown(), s.Slack.Transcript())
+}
+
+func stats(t *testing.T, s *harness.Site) stage.Stats {
+	t.Helper()
+	seen, err := s.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seen
+}
+
+// A held standby gets nothing but health check, version and canary before it is
+// proven, whatever the primary suffers; then all of the traffic.
+func TestAHeldStandbyIsProvenBeforeItServes(t *testing.T) {
+	for name, c := range map[string]struct {
+		fail    func(t *testing.T, primary *harness.Site)
+		verdict runbooks.Verdict
+	}{
+		"crash": {func(t *testing.T, p *harness.Site) { p.Kill() }, runbooks.Dead},
+		"stopped": {func(t *testing.T, p *harness.Site) {
+			if err := p.Freeze(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, runbooks.Hung},
+		"hang":       {func(t *testing.T, p *harness.Site) { suffer(t, p, stage.Fault{Mode: stage.Hang}) }, runbooks.Hung},
+		"wrong text": {func(t *testing.T, p *harness.Site) { suffer(t, p, stage.Fault{Mode: stage.Wrong}) }, runbooks.Wrong},
+		"503":        {func(t *testing.T, p *harness.Site) { suffer(t, p, stage.Fault{Mode: stage.Error}) }, runbooks.Wrong},
+	} {
+		t.Run(name, func(t *testing.T) {
+			abreast(t)
+			s := setScene(t, harness.SceneOptions{Held: true})
+			callers := call(t, s.Front, 300*time.Millisecond)
+			callers.answers(t, 20)
+
+			// Somebody's long recording holds up the canary, so that there is time to look.
+			occupied := transcribing(t, s.Hot.URL, long(t, 20))
+			eventually(t, func(context.Context) error {
+				if seen := stats(t, s.Hot); seen.Requests[heard] != 1 {
+					return fmt.Errorf("the standby is not occupied: %+v", seen)
+				}
+				return nil
+			})
+			c.fail(t, s.Primary)
+			if status := alert(t, s.Understudy, "firing", time.Now()); status != 200 {
+				t.Fatalf("the webhook was answered with %d", status)
+			}
+			eventually(t, func(context.Context) error {
+				if seen := stats(t, s.Hot); seen.Requests[heard] != 2 {
+					return fmt.Errorf("no canary at the standby: %+v", seen)
+				}
+				return nil
+			})
+			callers.asks(t, 3)
+			seen := stats(t, s.Hot)
+			if seen.Inferences != 0 {
+				t.Fatalf("the recording was not long enough to look meanwhile: %+v", seen)
+			}
+			for path := range seen.Requests {
+				if !slices.Contains([]string{"/health", "/version", heard}, path) {
+					t.Errorf("the standby was asked for %s before it was proven: %v", path, seen.Requests)
+				}
+			}
+			if o := <-occupied; o.err != nil {
+				t.Fatal(o.err)
+			}
+
+			r := ended(t, s.Understudy, 1)
+			wantOutcome(t, r, workflows.OutcomeRecovered, string(c.verdict))
+			proven, switched := step(r, runbooks.StepProve, workflows.Done), step(r, runbooks.StepCutOver, workflows.Done)
+			if proven.Ended.IsZero() || switched.Started.Before(proven.Ended) {
+				t.Errorf("proven until %s, switched from %s", proven.Ended, switched.Started)
+			}
+			servers(t, s, "MAINT", "UP")
+			if g := guard(t, s.Understudy, atRest); g.Active != runbooks.TierHot {
+				t.Errorf("the guard: %+v", g)
+			}
+			callers.answers(t, 20)
+			if seen := stats(t, s.Hot); seen.Requests[looked] < 20 {
+				t.Errorf("after the switch the standby saw %+v", seen)
+			}
+		})
+	}
+}
+
+// What does not call for a recovery changes nothing, and says what it is.
+func TestWhatMovesNothing(t *testing.T) {
+	abreast(t)
+	s := setScene(t, harness.SceneOptions{Fall: 100_000, Held: true, Edit: func(r *runbooks.Runbook, _ *runbooks.Site) {
+		r.Health.Timeout, r.Policy.Observe = runbooks.Duration(450*time.Millisecond), runbooks.Duration(time.Second)
+	}})
+	before := balancer(t, s)
+	for i, c := range []struct {
+		fault            stage.Fault
+		outcome, because string
+		verdict          runbooks.Verdict
+		person           bool
+	}{
+		{stage.Fault{Mode: stage.None}, workflows.OutcomeFalseAlarm, "answers", runbooks.Healthy, false},
+		{stage.Fault{Mode: stage.Slow, Delay: "650ms"}, workflows.OutcomeDegraded, "answers slowly", runbooks.Degraded, true},
+		{stage.Fault{Mode: stage.Hang}, workflows.OutcomeHeld, "observers disagree", runbooks.Unknown, true},
+	} {
+		suffer(t, s.Primary, c.fault)
+		alert(t, s.Understudy, "firing", time.Now(), func(a map[string]any) { a["fingerprint"] = fmt.Sprint("f", i) })
+		r := ended(t, s.Understudy, i+1)
+		suffer(t, s.Primary, stage.Fault{Mode: stage.None})
+		wantOutcome(t, r, c.outcome, string(c.verdict))
+		if !strings.Contains(r.Reason, c.because) || r.Person != c.person {
+			t.Errorf("%s: %q, a person is needed: %v", c.fault.Mode, r.Reason, r.Person)
+		}
+		if cut := step(r, runbooks.StepCutOver, workflows.Done); !cut.Started.IsZero() {
+			t.Errorf("%s: %+v", c.fault.Mode, cut)
+		}
+		if g := guard(t, s.Understudy, atRest); g.Active != runbooks.PrimaryName || len(g.Fenced) > 0 {
+			t.Errorf("%s: the guard: %+v", c.fault.Mode, g)
+		}
+	}
+	unchanged(t, s, before)
+	if told := s.Slack.Transcript(); !strings.Contains(told, "degraded") || !strings.Contains(told, "held") || !strings.Contains(told, "--force") {
+		t.Errorf("people were told:\n%s", told)
+	}
 }

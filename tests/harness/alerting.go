@@ -19,6 +19,8 @@ type AlertmanagerServer struct {
 // AlertmanagerOptions describe an Alertmanager to start.
 type AlertmanagerOptions struct {
 	Dir, Name string
+	// Port to answer at; default a free one.
+	Port int
 	// Webhook is where it sends.
 	Webhook string
 	// Interval is its group_interval: how soon it tells of changes, and tries again what was refused.
@@ -49,7 +51,10 @@ receivers:
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		return nil, err
 	}
-	address := Address(FreePort())
+	if o.Port == 0 {
+		o.Port = FreePort()
+	}
+	address := Address(o.Port)
 	p, err := Start(ctx, Spec{
 		Name: o.Name, Path: path, Dir: o.Dir,
 		Args: []string{
@@ -67,6 +72,8 @@ receivers:
 // PrometheusOptions describe a Prometheus to start.
 type PrometheusOptions struct {
 	Dir string
+	// Port to answer at; default a free one.
+	Port int
 	// Targets are host:port of what is scraped, by the name of the service.
 	Targets map[string]string
 	// Every is the interval of scrapes and of rules.
@@ -118,7 +125,10 @@ scrape_configs:
 			return nil, err
 		}
 	}
-	address := Address(FreePort())
+	if o.Port == 0 {
+		o.Port = FreePort()
+	}
+	address := Address(o.Port)
 	p, err := Start(ctx, Spec{
 		Name: "prometheus", Path: path, Dir: o.Dir,
 		Args: []string{

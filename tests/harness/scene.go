@@ -33,6 +33,8 @@ type Scene struct {
 // SceneOptions change a scene before it starts; the zero value is a good one.
 type SceneOptions struct {
 	Dir string
+	// Service is its name in the runbook and at HAProxy. Default fun-asr.
+	Service string
 	// Held keeps the standby disabled at HAProxy until it is proven; else it is a backup server, and HAProxy moves by itself.
 	Held bool
 	// PrimaryArgs and HotArgs are more flags of the speech servers, such as --blocking.
@@ -47,21 +49,35 @@ type SceneOptions struct {
 	// OnSlack is told of everything that people see change.
 	OnSlack func(fakeslack.Change)
 	// Ports fixes the ports, for people who read along; zero finds free ones.
-	FrontPort, PrimaryPort, HotPort int
+	FrontPort, PrimaryPort, HotPort, SlackPort int
+	// CommandPort lets HAProxy take commands there as well as at its Unix socket.
+	CommandPort int
+	// SiteFile is one that is there already, with the service's runbook; then none is written, and Edit is not asked.
+	SiteFile string
 	// Env is added to Understudy's.
 	Env []string
 	// Without leaves Understudy out; StartUnderstudy starts it later.
 	Without bool
-	// Told is called before each part starts, with what it is.
-	Told func(what string)
+	// Told is called before each part starts, with its name and what it is.
+	Told func(part, what string)
 }
 
-// sceneVersion is the model version that the scene's config center expects.
-const sceneVersion = ModelVersion
+const (
+	// Recording is the file in the scene's directory that the canary speaks.
+	Recording = "digits.wav"
+	// ServerHeader of an answer names the server that gave it.
+	ServerHeader = "X-Served-By"
+
+	// sceneVersion is the model version that the scene's config center expects.
+	sceneVersion = ModelVersion
+)
 
 // StartScene starts a scene, part by part. What was started is stopped again
 // where a part fails.
 func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
+	if o.Service == "" {
+		o.Service = "fun-asr"
+	}
 	s = &Scene{Dir: o.Dir, options: o}
 	defer func() {
 		if err != nil {
@@ -69,20 +85,20 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 			s = nil
 		}
 	}()
-	tell := func(format string, args ...any) {
+	tell := func(part, what string) {
 		if o.Told != nil {
-			o.Told(fmt.Sprintf(format, args...))
+			o.Told(part, what)
 		}
 	}
-	tell("the primary: a speech recognizer, its model loaded from disk")
+	tell("primary", "a speech recognizer, its model loaded from disk")
 	if s.Primary, err = StartASR(ctx, SiteOptions{Name: "primary", Dir: o.Dir, Port: o.PrimaryPort, Args: o.PrimaryArgs}); err != nil {
 		return s, err
 	}
-	tell("the hot standby: the same, idle")
+	tell("hot", "the standby: the same, loaded and idle")
 	if s.Hot, err = StartASR(ctx, SiteOptions{Name: "hot", Dir: o.Dir, Port: o.HotPort, Version: o.HotVersion, Args: o.HotArgs}); err != nil {
 		return s, err
 	}
-	tell("HAProxy in front of both")
+	tell("HAProxy", "the front door of both")
 	front := o.FrontPort
 	if front == 0 {
 		front = FreePort()
@@ -94,8 +110,8 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 	if err := s.awaitFront(ctx); err != nil {
 		return s, err
 	}
-	tell("Slack, where the people on call are")
-	if s.Slack, err = fakeslack.Start("127.0.0.1:0", fakeslack.Options{OnChange: o.OnSlack}); err != nil {
+	tell("Slack", "a fake one, where the people on call are")
+	if s.Slack, err = fakeslack.Start(Address(o.SlackPort), fakeslack.Options{OnChange: o.OnSlack}); err != nil {
 		return s, err
 	}
 	if s.Runbook, err = s.runbook(ctx); err != nil {
@@ -104,12 +120,17 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 	if o.Without {
 		return s, nil
 	}
-	tell("Understudy")
+	tell("Understudy", "with a Temporal server of its own")
 	return s, s.StartUnderstudy(ctx)
 }
 
 // StartUnderstudy starts Understudy with the scene's runbook.
 func (s *Scene) StartUnderstudy(ctx context.Context) (err error) {
+	env := append(s.options.Env, "SLACK_TOKEN="+fakeslack.Token)
+	if s.options.SiteFile != "" {
+		s.Understudy, err = StartUnderstudy(ctx, UnderstudyOptions{Dir: s.Dir, SiteFile: s.options.SiteFile, Env: env})
+		return err
+	}
 	site := runbooks.Site{
 		Chat: runbooks.Chat{Slack: &runbooks.Slack{Token: runbooks.Secret{Env: "SLACK_TOKEN"}, APIURL: s.Slack.URL}},
 	}
@@ -119,7 +140,7 @@ func (s *Scene) StartUnderstudy(ctx context.Context) (err error) {
 	}
 	s.Runbook = r
 	s.Understudy, err = StartUnderstudy(ctx, UnderstudyOptions{
-		Dir: s.Dir, Site: site, Runbooks: []runbooks.Runbook{r}, Env: append(s.options.Env, "SLACK_TOKEN="+fakeslack.Token),
+		Dir: s.Dir, Site: site, Runbooks: []runbooks.Runbook{r}, Env: env,
 	})
 	return err
 }
@@ -137,7 +158,11 @@ func (s *Scene) BalancerConfig() string {
 	if s.options.Held {
 		standby = "disabled"
 	}
-	return fmt.Sprintf(`defaults
+	global := ""
+	if s.options.CommandPort != 0 {
+		global = fmt.Sprintf("global\n  stats socket %s level admin\n", Address(s.options.CommandPort))
+	}
+	return global + fmt.Sprintf(`defaults
   mode http
   timeout connect 1s
   timeout client 30s
@@ -146,35 +171,40 @@ func (s *Scene) BalancerConfig() string {
   retries 3
   option redispatch 1
 frontend speech
-  bind %s
-  default_backend fun_asr
-backend fun_asr
+  bind %[1]s
+  default_backend %[2]s
+backend %[2]s
   option httpchk GET /health
-  default-server inter %dms fall %d rise 1
-  server primary %s check
-  server hot %s check %s
-`, strings.TrimPrefix(s.Front, "http://"), inter.Milliseconds(), fall, host(s.Primary.URL), host(s.Hot.URL), standby)
+  http-response set-header X-Served-By %%s
+  default-server inter %[3]dms fall %[4]d rise 1
+  server primary %[5]s check
+  server hot %[6]s check %[7]s
+`, strings.TrimPrefix(s.Front, "http://"), s.backend(), inter.Milliseconds(), fall, host(s.Primary.URL), host(s.Hot.URL), standby)
 }
 
-// runbook describes the scene's service.
+// backend is the service's name at HAProxy.
+func (s *Scene) backend() string { return strings.ReplaceAll(s.options.Service, "-", "_") }
+
+// runbook describes the scene's service. The recording of its canary is in the
+// scene's directory, where Understudy runs.
 func (s *Scene) runbook(ctx context.Context) (runbooks.Runbook, error) {
 	clip, err := audio.Say(ctx, audio.Digits)
 	if err != nil {
 		return runbooks.Runbook{}, err
 	}
-	path := filepath.Join(s.Dir, "digits.wav")
+	path := filepath.Join(s.Dir, Recording)
 	if err := os.WriteFile(path, clip.WAV(), 0o644); err != nil {
 		return runbooks.Runbook{}, err
 	}
 	return runbooks.Runbook{
-		APIVersion: runbooks.APIVersion, Service: "fun-asr", Objectives: runbooks.Objectives{RTO: runbooks.Duration(10 * time.Second)},
-		Match:   []map[string]string{{"alertname": "SpeechServiceDown", "service": "fun-asr"}},
+		APIVersion: runbooks.APIVersion, Service: s.options.Service, Objectives: runbooks.Objectives{RTO: runbooks.Duration(10 * time.Second)},
+		Match:   []map[string]string{{"alertname": "SpeechServiceDown", "service": s.options.Service}},
 		Primary: runbooks.Primary{URL: s.Primary.URL, Server: "primary"},
 		Health:  runbooks.Health{Timeout: runbooks.Duration(300 * time.Millisecond), Ready: `"pocketsphinx-en-us" in models_loaded`},
 		Canary:  &runbooks.Canary{Timeout: runbooks.Duration(10 * time.Second), Transcribe: &runbooks.Transcribe{Audio: path, Expect: audio.Digits}},
 		Version: &runbooks.Version{Expected: runbooks.Source{Kind: "value", Value: sceneVersion}},
 		Traffic: runbooks.Traffic{
-			Kind: "haproxy", Sockets: []string{s.HAProxy.Socket}, Backend: "fun_asr", Front: s.Front, Reconcile: runbooks.Duration(200 * time.Millisecond),
+			Kind: "haproxy", Sockets: []string{s.HAProxy.Socket}, Backend: s.backend(), Front: s.Front, Reconcile: runbooks.Duration(200 * time.Millisecond),
 		},
 		Tiers:  []runbooks.Tier{{Name: runbooks.TierHot, URL: s.Hot.URL, Server: "hot", Hold: s.options.Held, Within: runbooks.Duration(10 * time.Second)}},
 		Notify: []runbooks.Notify{{Kind: "slack", Channel: "#asr-oncall"}},
@@ -215,6 +245,9 @@ func (s *Scene) Stop() {
 			p.Kill()
 		}
 	}
+	if s.HAProxy != nil {
+		<-s.HAProxy.swept
+	}
 	if s.Slack != nil {
 		s.Slack.Close()
 	}
@@ -222,7 +255,7 @@ func (s *Scene) Stop() {
 
 // Servers is HAProxy's view: the administrative state and the status of each server.
 func (s *Scene) Servers(ctx context.Context) (map[string]string, error) {
-	text, err := s.HAProxy.Command(ctx, "show stat fun_asr 4 -1")
+	text, err := s.HAProxy.Command(ctx, "show stat "+s.backend()+" 4 -1")
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ type UnderstudyOptions struct {
 	// Site is its site file; ports that it leaves open are found.
 	Site     runbooks.Site
 	Runbooks []runbooks.Runbook
+	// SiteFile is one that is there already, instead of Site and Runbooks. Its data directory is not used.
+	SiteFile string
 	// Env is added, such as TEMPORAL_ADDRESS.
 	Env []string
 	// Args are more flags.
@@ -72,6 +74,13 @@ func StartUnderstudy(ctx context.Context, o UnderstudyOptions) (*Understudy, err
 	if o.Name == "" {
 		o.Name = "understudy"
 	}
+	if o.SiteFile != "" {
+		var problems runbooks.Problems
+		if o.Site, problems = runbooks.LoadSite(o.SiteFile); problems.Err() != nil {
+			return nil, problems.Err()
+		}
+		o.Site.DataDir = ""
+	}
 	o.Site.APIVersion = runbooks.APIVersion
 	fill := func(address *string, take func() int) {
 		if *address == "" {
@@ -85,12 +94,14 @@ func StartUnderstudy(ctx context.Context, o UnderstudyOptions) (*Understudy, err
 		o.Site.DataDir = filepath.Join(o.Dir, o.Name+"-data")
 	}
 	u := &Understudy{Options: o, URL: "http://" + o.Site.Listen.API, UI: "http://" + o.Site.Listen.UI}
-	if err := u.write(); err != nil {
-		return nil, err
+	if o.SiteFile == "" {
+		if err := u.write(); err != nil {
+			return nil, err
+		}
 	}
 	u.Process, err = Start(ctx, Spec{
 		Name: o.Name, Path: program, Dir: o.Dir, Env: o.Env,
-		Args:  append([]string{"serve", "--config", u.siteFile()}, o.Args...),
+		Args:  append([]string{"serve", "--config", u.siteFile(), "--data-dir", o.Site.DataDir}, o.Args...),
 		Ready: Responding(u.URL + "/readyz"),
 	})
 	if err != nil {
@@ -123,6 +134,9 @@ func (u *Understudy) write() error {
 }
 
 func (u *Understudy) siteFile() string {
+	if u.Options.SiteFile != "" {
+		return u.Options.SiteFile
+	}
 	return filepath.Join(u.Options.Dir, u.Options.Name+".yaml")
 }
 

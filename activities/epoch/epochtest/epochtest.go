@@ -40,6 +40,7 @@ func Run(t *testing.T, make func(t *testing.T) Fixture) {
 	for name, test := range map[string]func(*testing.T, Fixture){
 		"first write, growth and repetition": lifeOfARecord,
 		"held by somebody else":              held,
+		"at work elsewhere":                  atWork,
 		"names that are none":                hostileNames,
 		"clocks that differ":                 clocks,
 		"content that is no record":          planted,
@@ -89,6 +90,34 @@ func held(t *testing.T, f Fixture) {
 	if got, err := read(store, service); err != nil || got != current {
 		t.Errorf("the record is now %+v, %v", got, err)
 	}
+}
+
+// atWork: many engines with growing epochs find one outage, and one of them acts.
+func atWork(t *testing.T, f Fixture) {
+	outcomes := race(f, func(i int) epoch.Record {
+		r := record(int64(1+i), epoch.HeldBy("recovery", fmt.Sprintf("engine-%d", i)), "")
+		r.At = time.Unix(1_700_000_000, 0).UTC()
+		return r
+	})
+	current, err := read(f.Open(), service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	won := 0
+	for _, err := range outcomes {
+		if err == nil {
+			won++
+			continue
+		}
+		mustBeHeld(t, err, current)
+	}
+	if won != 1 {
+		t.Errorf("%d of %d engines act at once", won, writers)
+	}
+	// It ends, and the next one may.
+	current.Active = "hot"
+	mustWrite(t, f.Open(), current)
+	mustWrite(t, f.Open(), record(100, epoch.HeldBy("recovery", "engine-z"), ""))
 }
 
 func hostileNames(t *testing.T, f Fixture) {

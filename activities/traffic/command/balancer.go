@@ -6,7 +6,8 @@
 // argument:
 //
 //   - view prints the state of all servers as JSON, the type [traffic.View], and
-//     changes nothing. It has 900 ms.
+//     changes nothing. It has 900 ms. An address that it leaves out is that of the
+//     runbook; so is a time of now.
 //   - apply reads a [traffic.Change] as JSON from its standard input, brings it
 //     about, waits until it holds, and prints the view that it then sees. It must
 //     bear to be called again, and by several at once; it should put servers onto
@@ -121,6 +122,11 @@ func (b *Balancer) call(ctx context.Context, verb string, input []byte) (traffic
 	v, err := decode(out.Stdout)
 	if err != nil {
 		return traffic.View{}, fmt.Errorf("%w: %s %s prints no view: %w", traffic.ErrUnreachable, b.command[0], verb, err)
+	}
+	for i, s := range v.Servers {
+		if s.Address == "" {
+			v.Servers[i].Address = b.servers[s.Name]
+		}
 	}
 	if v.At.IsZero() {
 		v.At = at

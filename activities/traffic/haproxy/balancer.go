@@ -12,9 +12,12 @@
 //     file carries it over (deploy/haproxy shows how), and always after a
 //     restart. Whoever cares reads again every few seconds.
 //   - A server that comes out of maintenance counts as up at once and takes
-//     requests before its first check, also where nothing listens: it is down
-//     only after the first check that fails. A switch to a held standby loses
-//     no request for that reason, and nobody may switch to one unproven.
+//     requests before its first check, also where nothing listens. A switch to a
+//     held standby loses no request for that reason, and nobody may switch to one
+//     unproven. HAProxy would let the first failed check bring it down, however
+//     many "fall" asks for, and a speech server that gets all the traffic at once
+//     may well be mute for its first check: so it is also set healthy, which
+//     gives it as much patience as any other server has.
 //   - A server that its checks hold for down stays so when it is set ready. View
 //     tells both, and only View.Serving says who takes traffic.
 //   - A drained server may be drained by weight 0 instead; setting it ready
@@ -150,10 +153,14 @@ func (b *Balancer) commands(before reading, c traffic.Change) []string {
 		if at, err := netip.ParseAddrPort(a.Address); err == nil {
 			commands = append(commands, fmt.Sprintf("set server %s addr %s port %d", server, at.Addr(), at.Port()))
 		}
-		if a.State == traffic.Ready && before.weightless(a.Server) {
+		was := before.server(a.Server)
+		if a.State == traffic.Ready && was.weightless {
 			commands = append(commands, fmt.Sprintf("set server %s weight 100%%", server))
 		}
 		commands = append(commands, fmt.Sprintf("set server %s state %s", server, a.State))
+		if a.State == traffic.Ready && was.State == traffic.Maint && was.checks {
+			commands = append(commands, fmt.Sprintf("set server %s health up", server))
+		}
 		if a.State == traffic.Maint && c.Cut {
 			commands = append(commands, "shutdown sessions server "+server)
 		}

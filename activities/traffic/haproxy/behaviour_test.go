@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -109,9 +110,9 @@ func TestAHeldStandbyTakesTrafficAtOnceAndUnproven(t *testing.T) {
 	resp.Body.Close()
 }
 
-func TestADeadStandbySeemsUpUntilItsFirstCheck(t *testing.T) {
+func TestADeadStandbySeemsUpUntilItsChecksFail(t *testing.T) {
 	t.Parallel()
-	config, _ := backend("default-server check inter 500ms",
+	config, _ := backend("default-server check inter 200ms fall 2",
 		"server hot "+harness.Address(harness.FreePort())+" disabled")
 	b := newBalancer(t, traffictest.HAProxy(t, config).Socket)
 	v, err := b.Apply(t.Context(), set(to("hot", traffic.Ready)))
@@ -123,8 +124,48 @@ func TestADeadStandbySeemsUpUntilItsFirstCheck(t *testing.T) {
 	}
 	hot := server(view(t, b, "hot is down", isDown("hot")), "hot")
 	if hot.State != traffic.Ready || !strings.Contains(hot.Check, "L4CON Connection refused") || !strings.Contains(hot.Check, "down for ") {
-		t.Errorf("after its first check: %+v", hot)
+		t.Errorf("after its checks: %+v", hot)
 	}
+}
+
+func TestABusyStandbyIsNotDroppedByItsFirstCheck(t *testing.T) {
+	t.Parallel()
+	// Like FunASR, it answers nothing while it works.
+	var working sync.Mutex
+	done := make(chan struct{})
+	hot := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		working.Lock()
+		defer working.Unlock()
+		if r.URL.Path != "/health" {
+			<-done
+		}
+	}))
+	t.Cleanup(hot.Close)
+	finish := sync.OnceFunc(func() { close(done) })
+	t.Cleanup(finish)
+	config, front := backend("option httpchk GET /health", "timeout check 100ms", "server hot "+address(hot)+" disabled check inter 300ms fall 600")
+	b := newBalancer(t, traffictest.HAProxy(t, config).Socket)
+	if _, err := b.Apply(t.Context(), set(to("hot", traffic.Ready))); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan int)
+	go func() {
+		status := 0
+		if resp, err := http.Get(front + "/transcribe"); err == nil {
+			status = resp.StatusCode
+			resp.Body.Close()
+		}
+		answered <- status
+	}()
+	v := view(t, b, "its check fails", func(v traffic.View) bool { return server(v, "hot").Failing || isDown("hot")(v) })
+	if s := server(v, "hot"); !s.Takes() || !s.Failing || !strings.Contains(s.Check, "L7TOUT") || s.Requests.Requests != 1 {
+		t.Errorf("busy from its first second on: %+v", s)
+	}
+	finish()
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("the request ended with %d", status)
+	}
+	view(t, b, "its check passes", func(v traffic.View) bool { return isUp("hot")(v) && !server(v, "hot").Failing })
 }
 
 func TestReadyDoesNotRaiseAServerThatIsDown(t *testing.T) {

@@ -46,10 +46,12 @@ func merge(readings []reading) (traffic.View, error) {
 // both adds what another HAProxy sees of a server. Traffic reaches the server
 // as long as one of them holds it for up.
 func both(s, other traffic.Server, at socket) traffic.Server {
-	if s.Up != nil && other.Up != nil && *s.Up != *other.Up {
-		up := true
-		s.Check = fmt.Sprintf("%s; but at %s %s", s.Check, at, other.Check)
-		s.Up = &up
+	if s.Up != nil && other.Up != nil {
+		if unwell(s) != unwell(other) || *s.Up != *other.Up {
+			s.Check = fmt.Sprintf("%s; but at %s %s", s.Check, at, other.Check)
+		}
+		up := *s.Up || *other.Up
+		s.Up, s.Failing = &up, up && unwell(s) && unwell(other)
 	}
 	if s.Requests == nil || other.Requests == nil {
 		s.Requests = nil
@@ -61,6 +63,9 @@ func both(s, other traffic.Server, at socket) traffic.Server {
 	}
 	return s
 }
+
+// unwell reports whether the last check of a server failed.
+func unwell(s traffic.Server) bool { return s.Failing || !*s.Up }
 
 // disagreement reports how the others differ from the first.
 func disagreement(answered []reading) error {

@@ -16,10 +16,12 @@ import (
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
-// Bits of srv_admin_state that drain a server: set here, and inherited from the server that it tracks.
 const (
+	// Bits of srv_admin_state that drain a server: set here, and inherited from the server that it tracks.
 	forcedDrain    = 0x08
 	inheritedDrain = 0x10
+	// Bit of srv_check_state of a server that has checks of its own, also while they rest.
+	checksEnabled = 0x04
 )
 
 // reading is what one HAProxy showed, or why it did not.
@@ -33,7 +35,10 @@ type reading struct {
 // server is a server with what only HAProxy knows of it.
 type server struct {
 	traffic.Server
+	// weightless is true where it gets no traffic because its weight is 0.
 	weightless bool
+	// checks is true where HAProxy checks its health, also while it is in maintenance and the checks rest.
+	checks bool
 }
 
 func (r reading) view() traffic.View {
@@ -44,9 +49,10 @@ func (r reading) view() traffic.View {
 	return v
 }
 
-// weightless reports whether a server gets no traffic because its weight is 0.
-func (r reading) weightless(name string) bool {
-	return slices.ContainsFunc(r.servers, func(s server) bool { return s.Name == name && s.weightless })
+// server finds a server that is there.
+func (r reading) server(name string) server {
+	i := slices.IndexFunc(r.servers, func(s server) bool { return s.Name == name })
+	return r.servers[i]
 }
 
 // shows reports how the reading differs from a change, and what HAProxy says about those that differ.
@@ -135,7 +141,8 @@ func rows(table string, comma rune) ([]row, error) {
 
 // server reads one line of "show stat"; state is the server's line of "show servers state".
 func (r row) server(name string, state row) server {
-	s := server{weightless: state["srv_uweight"] == "0"}
+	checks, _ := strconv.ParseUint(state["srv_check_state"], 10, 32)
+	s := server{weightless: state["srv_uweight"] == "0", checks: checks&checksEnabled != 0}
 	s.Name, s.Backup, s.State = name, r["bck"] == "1", traffic.Ready
 	if ip, err := netip.ParseAddr(state["srv_addr"]); err == nil {
 		port, _ := strconv.ParseUint(state["srv_port"], 10, 16)
@@ -151,9 +158,9 @@ func (r row) server(name string, state row) server {
 	if s.State != traffic.Maint && r.checked() {
 		// NOLB: its check answers 404, by which a server asks for no new requests (http-check disable-on-404).
 		up := !strings.HasPrefix(r["status"], "DOWN") && !strings.HasPrefix(r["status"], "NOLB")
-		s.Up = &up
+		s.Up, s.Failing = &up, up && r.failing()
 	}
-	s.Check = r.check(s.Up)
+	s.Check = r.check(s.Up, s.Failing)
 	s.Requests = r.inFlight()
 	return s
 }
@@ -163,8 +170,19 @@ func (r row) checked() bool {
 	return r["check_status"] != "" || r["agent_status"] != "" || r["tracked"] != ""
 }
 
+// failing reports whether the last check found the server unwell. SOCKERR is
+// HAProxy's own trouble, and INI, UNK and a check that still runs say nothing.
+func (r row) failing() bool {
+	switch strings.TrimPrefix(r["check_status"], "* ") {
+	case "L4TOUT", "L4CON", "L6TOUT", "L6RSP", "L7TOUT", "L7RSP", "L7STS", "PROCERR", "PROCTOUT":
+		return true
+	default:
+		return false
+	}
+}
+
 // check explains in words how HAProxy knows, such as "L4CON Connection refused in 0ms, down for 12s".
-func (r row) check(up *bool) string {
+func (r row) check(up *bool, failing bool) string {
 	var words []string
 	switch status := strings.TrimPrefix(r["check_status"], "* "); {
 	case r["status"] == "MAINT (resolution)":
@@ -181,7 +199,9 @@ func (r row) check(up *bool) string {
 	if strings.HasSuffix(r["status"], "(agent)") {
 		words = append(words, "its agent says so: "+r["agent_status"])
 	}
-	if since, err := strconv.Atoi(r["lastchg"]); err == nil && up != nil {
+	if since, err := strconv.Atoi(r["lastchg"]); failing {
+		words = append(words, "still counted as up")
+	} else if err == nil && up != nil {
 		words = append(words, fmt.Sprintf("%s for %s", map[bool]string{true: "up", false: "down"}[*up], time.Duration(since)*time.Second))
 	}
 	return strings.Join(words, ", ")

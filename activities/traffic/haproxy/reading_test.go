@@ -25,6 +25,10 @@ func TestParseServers(t *testing.T) {
 			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"check":"L7OK 200 in 1ms, up for 31s","requests":{"requests":0,"oldest":"0s"}}`},
 		{"a check is running", "a speech 80 10.0.0.1 x 1 0", `a,speech,x,2,7,UP 2/3,0,31,* L7OK,200,1,,,,`,
 			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"check":"L7OK 200 in 1ms, up for 31s","requests":{"requests":2,"oldest":"7s"}}`},
+		{"failing, and still up", "a speech 80 10.0.0.1 x 1 0", `a,speech,x,1,9,UP 571/600,0,65,* L7TOUT,,1001,,,,`,
+			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"failing":true,"check":"L7TOUT in 1001ms, still counted as up","requests":{"requests":1,"oldest":"9s"}}`},
+		{"a trouble of HAProxy's own", "a speech 80 10.0.0.1 x 1 0", `a,speech,x,0,-1,UP 1/3,0,65,SOCKERR,,0,,,,`,
+			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"check":"SOCKERR in 0ms, up for 1m5s","requests":{"requests":0,"oldest":"0s"}}`},
 		{"down", "a speech 80 10.0.0.1 x 1 0", `a,speech,x,0,9,DOWN,0,65,L4CON,,0,Connection refused,,,`,
 			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":false,"check":"L4CON Connection refused in 0ms, down for 1m5s","requests":{"requests":0,"oldest":"0s"}}`},
 		{"coming up", "a speech 80 10.0.0.1 x 1 0", `a,speech,x,0,-1,DOWN 1/2,1,3,L7STS,503,2,"say ""no""",,,`,
@@ -89,6 +93,7 @@ func TestMerge(t *testing.T) {
 	}
 	up := "1,5,UP,0,31,L7OK,200,1,,,,"
 	down := "2,9,DOWN,0,4,L4CON,,0,,,,"
+	failing := "0,-1,UP 1/2,0,4,L7TOUT,,9,,,,"
 	for _, c := range []struct {
 		name     string
 		readings []reading
@@ -99,6 +104,10 @@ func TestMerge(t *testing.T) {
 			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"check":"L7OK 200 in 1ms, up for 31s","requests":{"requests":2,"oldest":"5s"}}`, nil},
 		{"one holds it for down", []reading{shown("/1", "0", down), shown("/2", "0", up)},
 			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"check":"L4CON in 0ms, down for 4s; but at /2 L7OK 200 in 1ms, up for 31s","requests":{"requests":3,"oldest":"9s"}}`, nil},
+		{"one holds it for down, the other soon", []reading{shown("/1", "0", down), shown("/2", "0", failing)},
+			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"failing":true,"check":"L4CON in 0ms, down for 4s; but at /2 L7TOUT in 9ms, still counted as up","requests":{"requests":2,"oldest":"9s"}}`, nil},
+		{"for one it fails", []reading{shown("/1", "0", failing), shown("/2", "0", up)},
+			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"check":"L7TOUT in 9ms, still counted as up; but at /2 L7OK 200 in 1ms, up for 31s","requests":{"requests":1,"oldest":"5s"}}`, nil},
 		{"one drains it", []reading{shown("/1", "0", up), shown("/2", "8", up)},
 			`{"name":"a","address":"10.0.0.1:80","state":"ready","up":true,"check":"L7OK 200 in 1ms, up for 31s","requests":{"requests":2,"oldest":"5s"}}`, traffic.ErrDisagree},
 		{"one is silent", []reading{{socket: socket{"unix", "/1"}, err: traffic.ErrUnreachable}, shown("/2", "0", up)},

@@ -248,7 +248,7 @@ func seamless(t *testing.T, s *site) {
 		t.Skip("a switch of this load balancer interrupts")
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	const clients, switches = 8, 30
+	const clients, switches = 8, 20
 	answered, failed := make(chan struct{}), make(chan error)
 	for range clients {
 		go func() {

@@ -1,4 +1,4 @@
-package files_test
+package sources_test
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/understudy-dr/understudy/activities/files"
+	"github.com/understudy-dr/understudy/activities/files/sources"
 	"github.com/understudy-dr/understudy/activities/s3client"
 	"github.com/understudy-dr/understudy/tests/harness/harnesstest"
 )
@@ -59,7 +60,7 @@ func TestPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
-	check(t, files.New(s3client.New(nil)), map[string]any{
+	check(t, sources.New(s3client.New(nil)), map[string]any{
 		path("digits one?.wav", []byte("RIFF")): "RIFF",
 		"digits one?.wav":                       "RIFF",
 		"file://" + dir + "/digits one?.wav":    "RIFF",
@@ -73,7 +74,7 @@ func TestPaths(t *testing.T) {
 		"":                                      files.ErrMissing,
 	})
 	for _, ref := range []string{"ftp://host/x", "file://host/x", "s3://bucket", "s3://Bucket/key", "s3://bucket/../x", "http://[bad"} {
-		if got, err := files.New(s3client.New(nil)).Read(t.Context(), ref); err == nil || got != nil || errors.Is(err, files.ErrUnavailable) {
+		if got, err := sources.New(s3client.New(nil)).Read(t.Context(), ref); err == nil || got != nil || errors.Is(err, files.ErrUnavailable) {
 			t.Errorf("%s: got %q, %v; want an error of its own", ref, got, err)
 		}
 	}
@@ -120,7 +121,7 @@ func TestWebAddresses(t *testing.T) {
 	}))
 	defer server.Close()
 	const query = "?signature=hidden"
-	check(t, files.New(s3client.New(nil)), map[string]any{
+	check(t, sources.New(s3client.New(nil)), map[string]any{
 		server.URL + "/a%20b.wav" + query:  "RIFF",
 		server.URL + "/moved" + query:      "from elsewhere",
 		server.URL + "/loop" + query:       files.ErrUnavailable,
@@ -155,7 +156,7 @@ func TestObjects(t *testing.T) {
 	put("largest", largest)
 	put("larger", append(largest, 'x'))
 	put("empty", nil)
-	opener := files.New(server.Clients())
+	opener := sources.New(server.Clients())
 	check(t, opener, map[string]any{
 		"s3://models/canary/digits.wav":         "RIFF",
 		"s3://models/canary/语音 1?#%20.wav":      "RIFF 1",

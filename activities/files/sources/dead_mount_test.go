@@ -1,4 +1,4 @@
-package files
+package sources
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-dr/understudy/activities/files"
 	"github.com/understudy-dr/understudy/activities/s3client"
 )
 
@@ -21,7 +22,7 @@ func TestADeadMountHoldsNobodyUp(t *testing.T) {
 	s.reading[path] = hanging // as a read leaves it that never ends
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		if _, err := s.Read(ctx, path); !errors.Is(err, ErrUnavailable) {
+		if _, err := s.Read(ctx, path); !errors.Is(err, files.ErrUnavailable) {
 			t.Errorf("got %v, want ErrUnavailable", err)
 		}
 		cancel()

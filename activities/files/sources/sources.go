@@ -1,9 +1,12 @@
-package files
+// Package sources opens files wherever they are: on this machine, on the web, in
+// an object store.
+package sources
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -15,13 +18,21 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/understudy-dr/understudy/activities/files"
 	"github.com/understudy-dr/understudy/activities/s3client"
+)
+
+// The beginnings of references that are no paths.
+const (
+	schemeHTTP  = "http://"
+	schemeHTTPS = "https://"
+	schemeS3    = "s3://"
 )
 
 // maxRedirects bounds how often a web server may send elsewhere.
 const maxRedirects = 5
 
-var _ Opener = (*Sources)(nil)
+var _ files.Opener = (*Sources)(nil)
 
 // Sources reads each kind of reference from where it is. It is safe for
 // concurrent use.
@@ -58,7 +69,7 @@ func (s *Sources) Read(ctx context.Context, ref string) ([]byte, error) {
 		content []byte
 		err     error
 	)
-	path, local := Local(ref)
+	path, local := files.Local(ref)
 	switch {
 	case local && !strings.HasPrefix(path, "/") && path != ref:
 		err = errors.New("a file URL has three slashes: file:///path")
@@ -72,7 +83,7 @@ func (s *Sources) Read(ctx context.Context, ref string) ([]byte, error) {
 		err = errors.New("it is no path, http, https, file or s3 URL")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", bare(ref), err)
+		return nil, fmt.Errorf("read %s: %w", files.Bare(ref), err)
 	}
 	return content, nil
 }
@@ -99,7 +110,7 @@ func (s *Sources) fromPath(ctx context.Context, path string) ([]byte, error) {
 	case <-read.done:
 		return read.content, read.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", files.ErrUnavailable, ctx.Err())
 	}
 }
 
@@ -107,17 +118,17 @@ func readPath(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, ErrMissing
+		return nil, files.ErrMissing
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", files.ErrUnavailable, err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%w: it is no regular file", ErrUnavailable)
-	case info.Size() > MaxSize:
-		return nil, ErrTooLarge
+		return nil, fmt.Errorf("%w: it is no regular file", files.ErrUnavailable)
+	case info.Size() > files.MaxSize:
+		return nil, files.ErrTooLarge
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", files.ErrUnavailable, err)
 	}
 	defer f.Close()
 	return readAll(f)
@@ -133,18 +144,18 @@ func (s *Sources) fromS3(ctx context.Context, ref string) ([]byte, error) {
 	}
 	client, err := s.s3.For(at.Bucket)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", files.ErrUnavailable, err)
 	}
 	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(at.Bucket), Key: aws.String(at.Key)})
 	if s3client.Missing(err) {
-		return nil, ErrMissing
+		return nil, files.ErrMissing
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, s3client.Explain(err))
+		return nil, fmt.Errorf("%w: %w", files.ErrUnavailable, s3client.Explain(err))
 	}
 	defer out.Body.Close()
-	if aws.ToInt64(out.ContentLength) > MaxSize {
-		return nil, ErrTooLarge
+	if aws.ToInt64(out.ContentLength) > files.MaxSize {
+		return nil, files.ErrTooLarge
 	}
 	return readAll(out.Body)
 }
@@ -160,16 +171,16 @@ func (s *Sources) fromHTTP(ctx context.Context, ref string) ([]byte, error) {
 		if inner := (*url.Error)(nil); errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", files.ErrUnavailable, err)
 	}
 	defer answer.Body.Close()
 	switch {
 	case answer.StatusCode == http.StatusNotFound, answer.StatusCode == http.StatusGone:
-		return nil, fmt.Errorf("%w: %s", ErrMissing, answer.Status)
+		return nil, fmt.Errorf("%w: %s", files.ErrMissing, answer.Status)
 	case answer.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%w: %s", ErrUnavailable, answer.Status)
-	case answer.ContentLength > MaxSize:
-		return nil, ErrTooLarge
+		return nil, fmt.Errorf("%w: %s", files.ErrUnavailable, answer.Status)
+	case answer.ContentLength > files.MaxSize:
+		return nil, files.ErrTooLarge
 	}
 	return readAll(answer.Body)
 }
@@ -186,14 +197,17 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// bare is a reference without the query of a web address.
-func bare(ref string) string {
-	if _, local := Local(ref); local || strings.HasPrefix(ref, schemeS3) {
-		return ref
+// readAll reads a whole file within its limit.
+func readAll(r io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, files.MaxSize+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", files.ErrUnavailable, err)
+	case len(content) > files.MaxSize:
+		return nil, files.ErrTooLarge
+	case len(content) == 0:
+		return nil, files.ErrMissing
+	default:
+		return content, nil
 	}
-	u, err := url.Parse(ref)
-	if err != nil {
-		return "a URL that cannot be read"
-	}
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }

@@ -1,0 +1,270 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+
+	"github.com/understudy-dr/understudy/activities/epoch/s3store"
+	"github.com/understudy-dr/understudy/activities/s3client"
+	"github.com/understudy-dr/understudy/tests/harness"
+	"github.com/understudy-dr/understudy/workflows"
+)
+
+// crashSteps are those of a recovery that went well, in their order, with a
+// standby that is held or one to which HAProxy moves by itself.
+func (s *crashScene) steps() []string {
+	switch {
+	case !s.options.Held:
+		return []string{"diagnose", "gate hot", "cut over hot", "verify hot", "fence primary", "settle hot"}
+	case s.options.Required:
+		return []string{"diagnose", "fence primary", "gate hot", "prove hot", "cut over hot", "verify hot", "settle hot"}
+	default:
+		return []string{"diagnose", "gate hot", "prove hot", "cut over hot", "verify hot", "fence primary", "settle hot"}
+	}
+}
+
+// finished waits for the end of the one recovery, of its announcement and of
+// what its guard does about it, and returns its report.
+func (s *crashScene) finished(t *testing.T) workflows.Report {
+	t.Helper()
+	engine := s.dial(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var r workflows.Report
+	if err := engine.GetWorkflow(ctx, workflows.RecoveryID("fun-asr", 1), "").Get(ctx, &r); err != nil {
+		t.Fatalf("the recovery: %v", err)
+	}
+	guard(t, s.Understudy, func(g workflows.GuardState) bool { return atRest(g) && g.Last != nil })
+	if err := engine.GetWorkflow(ctx, workflows.AnnouncementID("fun-asr", "1"), "").Get(ctx, nil); err != nil {
+		t.Fatalf("the announcement: %v", err)
+	}
+	return r
+}
+
+// audit checks that the crash has changed nothing about what came of the recovery.
+func (s *crashScene) audit(t *testing.T, r workflows.Report) {
+	t.Helper()
+	verdict := "Hung"
+	if !s.options.Held {
+		verdict = "Dead"
+	}
+	wantOutcome(t, r, workflows.OutcomeRecovered, verdict)
+	if r.Epoch != 1 || r.Active != "hot" || !r.Committed || r.Lost != "" {
+		t.Errorf("epoch %d, active %s, committed %v, lost %q", r.Epoch, r.Active, r.Committed, r.Lost)
+	}
+	servers(t, s.Scene, "MAINT", "UP")
+	s.auditTimeline(t, r)
+	s.auditReports(t, r)
+	s.auditEpoch(t)
+	s.auditFence(t)
+	s.auditSlack(t, r)
+	s.auditEngine(t)
+}
+
+// auditTimeline wants every step once, ended after it began, in order, and a
+// recovery time whose parts add up to it.
+func (s *crashScene) auditTimeline(t *testing.T, r workflows.Report) {
+	t.Helper()
+	var steps []string
+	var before time.Time
+	for _, rec := range r.Timeline {
+		step := strings.TrimSpace(rec.Step + " " + rec.Tier)
+		steps = append(steps, step)
+		if rec.State != workflows.Done || rec.Started.IsZero() || rec.Ended.Before(rec.Started) {
+			t.Errorf("%s is %s, from %s to %s: %s", step, rec.State, rec.Started, rec.Ended, rec.Reason)
+		}
+		// Running standbys are asked together with the diagnosis.
+		if rec.Step != "gate" && rec.Started.Before(before) {
+			t.Errorf("%s began at %s, before the step above it had ended at %s", step, rec.Started, before)
+		}
+		before = rec.Ended
+	}
+	if !slices.Equal(steps, s.steps()) {
+		t.Errorf("the timeline has %q, not %q\n%s", steps, s.steps(), r.Markdown())
+	}
+	sum := 0.0
+	for _, part := range r.Breakdown {
+		sum += part.Seconds
+	}
+	// The last part ends when the canary's activity does, the recovery time when its answer was there.
+	if math.Abs(sum-r.RTOSeconds) > 0.05 {
+		t.Errorf("the parts of the recovery time add up to %.3f s, not %.3f s: %+v", sum, r.RTOSeconds, r.Breakdown)
+	}
+}
+
+// auditReports wants one report, which says what the engine says.
+func (s *crashScene) auditReports(t *testing.T, r workflows.Report) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	all, err := recoveries(ctx, s.Understudy)
+	if err != nil || len(all) != 1 || all[0].Outcome != r.Outcome || all[0].Epoch != 1 {
+		t.Errorf("recoveries: %+v, %v", all, err)
+	}
+	if kept := report(t, s.Understudy, "fun-asr-1"); kept.Markdown() != r.Markdown() {
+		t.Errorf("the report on disk is not the engine's:\n%s\n%s", kept.Markdown(), r.Markdown())
+	}
+}
+
+// auditEpoch wants the record of this recovery, saying where the service runs.
+func (s *crashScene) auditEpoch(t *testing.T) {
+	t.Helper()
+	at, err := s3client.ParseURL(s.epochs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := s.store.Clients().For(at.Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	record, err := s3store.New(api, at).Read(ctx, "fun-asr")
+	if err != nil || record.Epoch != 1 || record.Active != "hot" || !strings.HasPrefix(record.Holder, workflows.RecoveryID("fun-asr", 1)+" @ ") {
+		t.Errorf("the epoch store holds %+v, %v", record, err)
+	}
+}
+
+// auditFence wants the primary off. A request for it that was carried out is
+// never sent again: the confirmation is looked at first.
+func (s *crashScene) auditFence(t *testing.T) {
+	t.Helper()
+	want := int64(1)
+	if !s.options.Held {
+		want = 0 // the primary is dead already, which is seen before anything is sent
+	}
+	if n := s.fenced.Load(); n != want {
+		t.Errorf("the fence was set %d times, not %d", n, want)
+	}
+	select {
+	case <-s.Primary.Done():
+	default:
+		t.Error("the primary lives")
+	}
+}
+
+// auditSlack wants one message with the final state, and each line once in its thread.
+func (s *crashScene) auditSlack(t *testing.T, r workflows.Report) {
+	t.Helper()
+	messages, keys := 0, map[any]int{}
+	for _, m := range s.Slack.Messages("asr-oncall") {
+		if m.ThreadTimestamp == "" || m.ThreadTimestamp == m.Timestamp {
+			messages++
+		}
+		for _, key := range m.Metadata.EventPayload {
+			keys[key]++
+		}
+	}
+	for key, n := range keys {
+		if n > 1 {
+			t.Errorf("Slack shows %v %d times", key, n)
+		}
+	}
+	text := s.Slack.Transcript()
+	if messages != 1 || !strings.Contains(text, "fun-asr: recovered: ") {
+		t.Errorf("Slack shows %d messages:\n%s", messages, text)
+	}
+	for _, rec := range r.Timeline {
+		line := fmt.Sprintf("> %s %s", rec.Started.UTC().Format("15:04:05.000"), rec.Step)
+		if n := strings.Count(text, line); n != 1 {
+			t.Errorf("the thread has %q %d times:\n%s", line, n, text)
+		}
+	}
+}
+
+// auditEngine wants one recovery ever started, and no workflow whose code failed
+// when it was replayed.
+func (s *crashScene) auditEngine(t *testing.T) {
+	t.Helper()
+	engine := s.dial(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var gone *serviceerror.NotFound
+	if _, err := engine.DescribeWorkflowExecution(ctx, workflows.RecoveryID("fun-asr", 2), ""); !errors.As(err, &gone) {
+		t.Errorf("a second recovery was started: %v", err)
+	}
+	eventually(t, func(ctx context.Context) error {
+		counted, err := engine.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+			Namespace: harness.EngineNamespace, Query: "WorkflowType = 'Recovery'",
+		})
+		if err == nil && counted.GetCount() != 1 {
+			err = fmt.Errorf("the engine lists %d recoveries", counted.GetCount())
+		}
+		return err
+	})
+	for _, id := range []string{workflows.GuardID("fun-asr"), workflows.RecoveryID("fun-asr", 1), workflows.AnnouncementID("fun-asr", "1")} {
+		events := engine.GetWorkflowHistory(ctx, id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+		for events.HasNext() {
+			event, err := events.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if failed := event.GetWorkflowTaskFailedEventAttributes(); failed != nil {
+				t.Errorf("a task of %s failed: %s: %s", id, failed.GetCause(), failed.GetFailure().GetMessage())
+			}
+		}
+	}
+}
+
+// redeliver posts the alert once more, as Alertmanager does while it fires, and
+// wants the guard to take it and to start nothing.
+func (s *crashScene) redeliver(t *testing.T, since time.Time) {
+	t.Helper()
+	before := guard(t, s.Understudy, atRest)
+	if status := alert(t, s.Understudy, "firing", since); status != 200 {
+		t.Fatalf("the alert that came again was answered with %d", status)
+	}
+	after := guard(t, s.Understudy, func(g workflows.GuardState) bool {
+		return atRest(g) && len(g.Decisions) > len(before.Decisions)
+	})
+	last := after.Decisions[len(after.Decisions)-1]
+	if after.Epoch != 1 || last.Action != workflows.Ignore || !strings.Contains(last.Reason, "recovery 1 has answered this alert") {
+		t.Errorf("an alert that came again: epoch %d, %s because %s", after.Epoch, last.Action, last.Reason)
+	}
+}
+
+// dial connects to the engine that does the work.
+func (s *crashScene) dial(t *testing.T) client.Client {
+	t.Helper()
+	keys := s.Understudy.Keys()
+	if s.engine != nil {
+		keys = s.engine.Keys
+	}
+	pair, err := tls.LoadX509KeyPair(keys.Cert, keys.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(keys.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := client.DialContext(ctx, client.Options{
+		HostPort: keys.Address, Namespace: harness.EngineNamespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+		ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, ServerName: harness.EngineName}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}

@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/understudy-dr/understudy/tests/harness"
+	"github.com/understudy-dr/understudy/tests/harness/harnesstest"
+)
+
+// moment is a point in a recovery at which something is killed.
+type moment struct {
+	name string
+	// arm lets a tap act there; nil acts right after the webhook was acknowledged.
+	arm func(s *crashScene)
+}
+
+// moments of a recovery from a primary that hangs to a standby that is held, in
+// the order in which they come.
+var moments = []moment{
+	{"the webhook, before", func(s *crashScene) { s.webhook.Before("POST /api/v1/alerts", 1, s.kill) }},
+	{"the webhook, its answer lost", func(s *crashScene) { s.webhook.After("POST /api/v1/alerts", 1, s.kill) }},
+	{"the webhook, acknowledged", nil},
+	{"the primary's probe, before", func(s *crashScene) { s.primary.Before("GET /health", 1, s.kill) }},
+	{"the gate, before", func(s *crashScene) { s.hot.Before("GET /version", 1, s.kill) }},
+	{"the gate, after", func(s *crashScene) { s.hot.After("GET /version", 1, s.kill) }},
+	{"Slack's first message, before", func(s *crashScene) { s.slack.Before("chat.postMessage", 1, s.kill) }},
+	{"Slack's first message, after", func(s *crashScene) { s.slack.After("chat.postMessage", 1, s.kill) }},
+	{"the proof, before", func(s *crashScene) { s.hot.Before("POST ", 1, s.kill) }},
+	{"the proof, after", func(s *crashScene) { s.hot.After("POST ", 1, s.kill) }},
+	{"the claim, before", func(s *crashScene) { s.epoch.Before(claim, 1, s.kill) }},
+	{"the claim, after", func(s *crashScene) { s.epoch.After(claim, 1, s.kill) }},
+	{"the switch, before", func(s *crashScene) { s.haproxy.Before("set server", 1, s.kill) }},
+	{"the switch and its read-back, after", func(s *crashScene) { s.haproxy.After("set server", 1, s.kill) }},
+	{"the front door's canary, before", func(s *crashScene) { s.front.Before("POST ", 1, s.kill) }},
+	{"the front door's canary, after", func(s *crashScene) { s.front.After("POST ", 1, s.kill) }},
+	{"the fence, before", func(s *crashScene) { s.fence.Before("POST /off", 1, s.kill) }},
+	{"the fence, after", func(s *crashScene) { s.fence.After("POST /off", 1, s.kill) }},
+	{"the confirm window", func(s *crashScene) { s.front.After("POST ", 3, s.kill) }},
+	{"the last record of the epoch, before", func(s *crashScene) { s.epoch.Before(settled, 1, s.kill) }},
+	{"the last record of the epoch, after", func(s *crashScene) { s.epoch.After(settled, 1, s.kill) }},
+	{"Slack's last edit, before", func(s *crashScene) { s.slack.Before(lastEdit, 1, s.kill) }},
+	{"Slack's last edit, after", func(s *crashScene) { s.slack.After(lastEdit, 1, s.kill) }},
+	{"Slack's last reply, after", func(s *crashScene) { s.slack.After(lastReply, 1, s.kill) }},
+}
+
+// What a request contains in the middle of its text.
+const (
+	claim     = `"epoch": 1,`
+	settled   = `"active": "hot"`
+	lastEdit  = "fun-asr%3A+recovered%3A"
+	lastReply = "committed+after"
+)
+
+func TestUnderstudyIsKilled(t *testing.T) {
+	store := harnesstest.MinIO(t, "epochs")
+	for _, m := range moments {
+		t.Run(m.name, func(t *testing.T) {
+			s := setCrashScene(t, store, crashOptions{Held: true})
+			since := s.crash(t, m)
+			r := s.finished(t)
+			t.Log(&s.clock)
+			s.audit(t, r)
+			s.redeliver(t, since)
+		})
+	}
+}
+
+// crash lets the outage begin, kills at the moment, and starts again. An alert
+// that was not acknowledged comes again, as Alertmanager sends it.
+func (s *crashScene) crash(t *testing.T, m moment) (since time.Time) {
+	t.Helper()
+	since = time.Now()
+	if m.arm != nil {
+		m.arm(s)
+	}
+	acknowledged := make(chan bool, 1)
+	body := firing(t, since)
+	go func() { acknowledged <- send(s.webhook.URL(), body) }()
+	known := false
+	if m.arm == nil {
+		if known = <-acknowledged; !known {
+			t.Fatal("the webhook was not acknowledged")
+		}
+		s.kill()
+	}
+	s.awaitKill(t)
+	s.restart(t)
+	if known || <-acknowledged {
+		return since
+	}
+	if !send(s.Understudy.URL, body) {
+		t.Fatal("the webhook was not acknowledged after the restart either")
+	}
+	return since
+}
+
+// firing is the webhook of one alert.
+func firing(t *testing.T, since time.Time) []byte {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"version": "4", "status": "firing", "receiver": "understudy", "alerts": []any{map[string]any{
+		"status": "firing", "fingerprint": "f1", "startsAt": since.Format(time.RFC3339Nano), "endsAt": "0001-01-01T00:00:00Z",
+		"labels":      map[string]string{"alertname": "SpeechServiceDown", "service": "fun-asr"},
+		"annotations": map[string]string{"summary": "it cannot be scraped"},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// send posts a webhook and reports whether it was acknowledged.
+func send(url string, body []byte) bool {
+	response, err := http.Post(url+"/api/v1/alerts", "application/json", bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode == http.StatusOK
+}
+
+var _ = harness.GoOn
