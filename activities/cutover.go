@@ -51,6 +51,7 @@ type CutOverResult struct {
 // goes on without it. It is idempotent: what already holds is left as it is.
 func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {
 	out := CutOverResult{Timing: begin()}
+	defer heartbeat(ctx)()
 	done, err := a.effects.admit(in.Effect)
 	if err != nil {
 		return out, classify(err)
@@ -146,6 +147,7 @@ type SetTrafficResult struct {
 // SetTraffic applies a change at a load balancer and reads it back. It is idempotent.
 func (a *Activities) SetTraffic(ctx context.Context, in SetTrafficInput) (SetTrafficResult, error) {
 	out := SetTrafficResult{Timing: begin()}
+	defer heartbeat(ctx)()
 	done, err := a.effects.admit(in.Effect)
 	if err != nil {
 		return out, classify(err)

@@ -82,9 +82,9 @@ func (a *Activities) askBalancer(ctx context.Context, in DiagnoseInput) (*traffi
 	switch {
 	case !ok:
 		return blind("it has no server " + in.Active.Server)
-	case s.Up != nil && *s.Up:
+	case s.Up != nil && *s.Up && !s.Failing:
 		o.Finding, o.Detail = runbooks.Answers, s.Check
-	case s.Up != nil:
+	case s.Up != nil: // down, or still counted as up while its latest check failed
 		o.Finding, o.Detail = runbooks.Down, s.Check
 	case in.Traffic.Kind != "haproxy" && s.State == traffic.Ready:
 		o = opinion(<-front)

@@ -27,6 +27,9 @@ type Gate struct {
 	Timing
 	// Refusals say why the standby must not be used; empty where it may.
 	Refusals []string `json:"refusals,omitempty"`
+	// Unsure says that nothing is known to be wrong with the standby: it is refused only because nobody could say
+	// what it should be like.
+	Unsure bool `json:"unsure,omitempty"`
 	// Answers reports whether the standby answers at all, so that it could do harm with traffic.
 	Answers bool `json:"answers"`
 	// Finding is what the probe saw.
@@ -52,10 +55,14 @@ func (a *Activities) CheckStandby(ctx context.Context, in CheckStandbyInput) (Ga
 		// A standby that does not answer fails every check for one reason; that one is enough.
 		g.Refusals = append(append(g.Refusals, version.Refusals...), set.Refusals...)
 	}
+	g.Unsure = len(health.Refusals) == 0 && version.passable() && set.passable() && len(g.Refusals) > 0
 	g.Notes = append(version.Notes, set.Notes...)
 	g.Timing = g.Timing.end()
 	return g, nil
 }
+
+// passable reports whether nothing is known to be wrong.
+func (g Gate) passable() bool { return len(g.Refusals) == 0 || g.Unsure }
 
 func (a *Activities) checkHealth(ctx context.Context, in CheckStandbyInput) (g Gate) {
 	seen := a.Prober.Probe(ctx, probe.Request{URL: in.Target.URL, Health: in.Health})
@@ -94,6 +101,7 @@ func (a *Activities) checkVersion(ctx context.Context, in CheckStandbyInput) (g 
 	g.Version = actual
 	switch {
 	case expectedErr != nil:
+		g.Unsure = true
 		g.Refusals = append(g.Refusals, "version: the expected one is not known: "+expectedErr.Error())
 	case actualErr != nil:
 		g.Refusals = append(g.Refusals, fmt.Sprintf("version: expected %s, and it does not say: %v", expected, actualErr))
@@ -104,9 +112,12 @@ func (a *Activities) checkVersion(ctx context.Context, in CheckStandbyInput) (g 
 }
 
 func (a *Activities) checkSettings(ctx context.Context, in CheckStandbyInput) (g Gate) {
+	unknown := 0
+	defer func() { g.Unsure = unknown > 0 && unknown == len(g.Refusals) }()
 	for _, source := range in.Settings {
 		reading, err := a.Settings.Read(ctx, source)
 		if err != nil {
+			unknown++
 			g.Refusals = append(g.Refusals, "settings: "+err.Error())
 			continue
 		}

@@ -2,10 +2,12 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
+	"github.com/understudy-dr/understudy/activities/epoch"
 	"github.com/understudy-dr/understudy/activities/probe"
 	"github.com/understudy-dr/understudy/activities/traffic"
 	"github.com/understudy-dr/understudy/runbooks"
@@ -43,7 +45,7 @@ const activeFailures = 3
 // drifted: a reload brings an old server back as its configuration says. It
 // returns when it has set something right, when the active seems lost, or when
 // its time is over. Before it changes anything it asks the guard whether its
-// epoch still holds.
+// epoch still holds, and the epoch store whether another Understudy acts.
 func (a *Activities) KeepTraffic(ctx context.Context, in KeepTrafficInput) (KeepTrafficResult, error) {
 	out := KeepTrafficResult{Timing: begin()}
 	balancer, err := a.Balancers(in.Traffic)
@@ -76,6 +78,9 @@ func (a *Activities) KeepTraffic(ctx context.Context, in KeepTrafficInput) (Keep
 			failures = 0
 		}
 		if !waitFor(ctx, every.C, beat.C, over) {
+			if stopping(ctx) {
+				return out, classify(errStopping)
+			}
 			out.Timing = out.Timing.end()
 			return out, ctx.Err()
 		}
@@ -99,6 +104,9 @@ func (a *Activities) setRight(ctx context.Context, in KeepTrafficInput, balancer
 	if err := a.Guards.May(ctx, in.Service, in.Epoch); err != nil {
 		return "", err
 	}
+	if err := a.movedElsewhere(ctx, in); err != nil {
+		return "", err
+	}
 	effect := Effect{Service: in.Service, Epoch: in.Epoch, Key: "keep traffic", NotAfter: time.Now().Add(2 * time.Second)}
 	done, err := a.effects.admit(effect)
 	if err != nil {
@@ -109,6 +117,22 @@ func (a *Activities) setRight(ctx context.Context, in KeepTrafficInput, balancer
 		return "", err
 	}
 	return differs.Error(), nil
+}
+
+// movedElsewhere reports, as an error, that another Understudy has moved the
+// service, or is about to: what drifted here is its work. A store that is away
+// stops nothing.
+func (a *Activities) movedElsewhere(ctx context.Context, in KeepTrafficInput) error {
+	if a.Epochs == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	defer cancel()
+	r, err := a.Epochs.Read(ctx, in.Service)
+	if err != nil || r.Engine() == a.Engine || r.Active == in.Active.Name {
+		return nil
+	}
+	return &epoch.HeldError{Current: r}
 }
 
 // saysDown is a first suspicion: a mute health check is none where inferences hold it up.
@@ -123,6 +147,20 @@ func saysDown(f runbooks.Finding, health runbooks.Health) bool {
 	}
 }
 
+// errStopping ends what would go on for long when this worker stops: the next
+// one takes it up, and nobody waits for the end of the hour.
+var errStopping = errors.New("this worker stops; the next one goes on")
+
+// stopping reports whether this worker was told to stop.
+func stopping(ctx context.Context) bool {
+	select {
+	case <-activity.GetWorkerStopChannel(ctx):
+		return true
+	default:
+		return false
+	}
+}
+
 // waitFor waits for the next turn with a heartbeat each second; false means that it is over.
 func waitFor(ctx context.Context, turn, beat, over <-chan time.Time) bool {
 	for {
@@ -132,6 +170,8 @@ func waitFor(ctx context.Context, turn, beat, over <-chan time.Time) bool {
 		case <-beat:
 			activity.RecordHeartbeat(ctx)
 		case <-over:
+			return false
+		case <-activity.GetWorkerStopChannel(ctx):
 			return false
 		case <-ctx.Done():
 			return false

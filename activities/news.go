@@ -59,12 +59,17 @@ func (a *Activities) PostNews(ctx context.Context, in PostNewsInput) (PostNewsRe
 	if !ok {
 		return PostNewsResult{}, classify(fmt.Errorf("%w: the site file has no chat of kind %s", chat.ErrRefused, in.To.Kind))
 	}
+	defer heartbeat(ctx)()
 	retry := in.Retry || activity.GetInfo(ctx).Attempt > 1
 	var out PostNewsResult
 	var err error
 	switch {
 	case in.Ref == nil:
 		out.Ref, err = messenger.Post(ctx, in.To.Channel, in.Message, in.Key, retry)
+		if err == nil && retry {
+			// The message may be an earlier try's, and show what was known then.
+			err = messenger.Update(ctx, out.Ref, in.Message)
+		}
 	case in.Edit:
 		out.Ref, err = *in.Ref, messenger.Update(ctx, *in.Ref, in.Message)
 	default:

@@ -99,6 +99,8 @@ func (a *Activities) Confirm(ctx context.Context, in ConfirmInput) (Confirmation
 				waiting = false
 			case <-beat.C:
 				activity.RecordHeartbeat(ctx, c)
+			case <-activity.GetWorkerStopChannel(ctx):
+				return c, classify(errStopping)
 			case <-ctx.Done():
 				return c, ctx.Err()
 			}

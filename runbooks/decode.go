@@ -134,7 +134,11 @@ func (d *decoder) text(path string, node ast.Node, into encoding.TextUnmarshaler
 func (d *decoder) object(path string, node ast.Node, into reflect.Value) {
 	entries, ok := mapping(node)
 	if !ok {
-		d.at(where(node), path, "%s stands where %s belongs", describe(node), keysOf(into.Type()))
+		what := describe(node)
+		if into.Type() == reflect.TypeFor[Secret]() {
+			what = "a value" // it may be the secret itself, and mistakes are printed where logs are kept
+		}
+		d.at(where(node), path, "%s stands where %s belongs", what, keysOf(into.Type()))
 		return
 	}
 	seen := map[string]bool{}

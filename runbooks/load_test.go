@@ -220,11 +220,14 @@ chat: {slack: {token: xoxb-1}}
 	for _, want := range []string{
 		"listen.api: \"8400\" is no address", "listen.temporal: \"localhost\" is no IP address", "s3.west.endpoint: \"minio:9000\" is no usable URL",
 		"s3.west.buckets: the key is missing", "epochs.url: the key is missing; kind s3 needs it", "users[0].role: \"admin\" is not known",
-		"users[1].name: user \"a\" is there twice", "chat.slack.token: the text \"xoxb-1\" stands where a reference to a secret",
+		"users[1].name: user \"a\" is there twice", "chat.slack.token: a value stands where a reference to a secret",
 	} {
 		if !strings.Contains(problems.Error(), want) {
 			t.Errorf("not told: %s\n%s", want, problems.Error())
 		}
+	}
+	if strings.Contains(problems.Error(), "xoxb-1") {
+		t.Errorf("the secret itself is told:\n%s", problems.Error())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/triggers"
@@ -135,12 +136,17 @@ func (g *guards) Terminate(ctx context.Context, service string, epoch int64, rea
 	return err
 }
 
-// Announce hands news to an announcement, starting it where needed.
+// Announce hands news to an announcement, starting it where needed. One that
+// has ended has told its last news: what is handed over again is known there.
 func (g *guards) Announce(ctx context.Context, in activities.AnnounceInput) error {
 	id := workflows.AnnouncementID(in.Service, in.Story)
 	_, err := g.client.SignalWithStartWorkflow(ctx, id, workflows.NewsSignalName, in, client.StartWorkflowOptions{
-		ID: id, TaskQueue: workflows.TaskQueue, StaticSummary: "tells people of " + in.Service,
+		ID: id, TaskQueue: workflows.TaskQueue, WorkflowTaskTimeout: workflows.TaskTimeout, StaticSummary: "tells people of " + in.Service,
+		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 	}, workflows.Announcement, workflows.AnnouncementInput{Service: in.Service, Story: in.Story})
+	if temporal.IsWorkflowExecutionAlreadyStartedError(err) {
+		return nil
+	}
 	return err
 }
 

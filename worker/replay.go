@@ -58,12 +58,17 @@ func replayOne(ctx context.Context, e *engine, logger log.Logger, open *workflow
 	id, run := open.GetExecution().GetWorkflowId(), open.GetExecution().GetRunId()
 	events := e.client.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	history := &historypb.History{}
+	decided := false
 	for events.HasNext() {
 		event, err := events.Next()
 		if err != nil {
 			return fmt.Errorf("read the history of %s: %w", id, err)
 		}
+		decided = decided || event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 		history.Events = append(history.Events, event)
+	}
+	if !decided {
+		return nil // it has only just begun, such as a guard that continued as new: no code has run that could differ
 	}
 	replayer := sdkworker.NewWorkflowReplayer()
 	workflows.Register(replayer)

@@ -136,6 +136,7 @@ func (p *program) start(ctx context.Context) error {
 		return err
 	}
 	p.warm(ctx)
+	go p.keepInMind(ctx)
 	p.worker = sdkworker.New(p.engine.client, workflows.TaskQueue, sdkworker.Options{
 		WorkerStopTimeout:                  stopTimeout,
 		StickyScheduleToStartTimeout:       stickyTimeout,
@@ -148,21 +149,6 @@ func (p *program) start(ctx context.Context) error {
 		return fmt.Errorf("start the worker: %w", err)
 	}
 	return nil
-}
-
-// warm fetches what a canary needs while its source still lives.
-func (p *program) warm(ctx context.Context) {
-	for _, service := range p.library.Load().Services() {
-		r, _ := p.library.Load().Lookup(service)
-		if r.Canary == nil || r.Canary.Transcribe == nil {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		if _, err := p.deps.Files.Read(ctx, r.Canary.Transcribe.Audio); err != nil {
-			p.Log.Warn("the canary's audio cannot be read; without it nothing can be proven", "service", service, "error", err)
-		}
-		cancel()
-	}
 }
 
 // startGuards starts a guard for every service that has none.
@@ -194,6 +180,7 @@ func (p *program) reloadOnHangup(ctx context.Context) {
 				continue
 			}
 			p.library.Store(library)
+			p.warm(ctx)
 			if err := p.startGuards(ctx); err != nil {
 				p.Log.Error("a guard could not be started", "error", err)
 			}

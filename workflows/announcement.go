@@ -42,8 +42,9 @@ type place struct {
 	ref *chat.Ref
 	// shown is the number of the news that the message shows.
 	shown int64
-	// lines wait for the thread.
-	lines []string
+	// lines wait for the thread, after those that are on their way: what was tried once is tried again unchanged,
+	// because it may have arrived.
+	lines, sending []string
 	// replies counts what was added to the thread.
 	replies int
 	failure string
@@ -100,18 +101,22 @@ func (a *announcement) serve(ctx workflow.Context, in AnnouncementInput, i int) 
 	p, wait, began := a.places[i], postFirst, workflow.Now(ctx)
 	retry := false
 	for {
-		stale := func() bool { return p.shown < a.seq || len(p.lines) > 0 }
+		stale := func() bool { return p.shown < a.seq || len(p.sending)+len(p.lines) > 0 }
 		if workflow.Await(ctx, func() bool { return stale() || a.newest.Final }) != nil || !stale() {
 			return
 		}
-		news, lines := a.newest, p.lines
+		if len(p.sending) == 0 {
+			p.sending, p.lines = p.lines, nil
+		}
+		news := a.newest
 		result, err := do(ctx, postNews, "tell "+news.Notify[i].Kind+" "+news.Notify[i].Channel, acts.PostNews, activities.PostNewsInput{
 			To: news.Notify[i], Ref: p.ref, Key: AnnouncementID(in.Service, in.Story), Message: news.Message, Edit: p.shown < news.Seq,
-			Log: lines, LogKey: fmt.Sprintf("%s/%d", in.Story, p.replies), Retry: retry,
+			Log: p.sending, LogKey: fmt.Sprintf("%s/%d", in.Story, p.replies), Retry: retry,
 		})
 		if err == nil {
-			p.ref, p.shown, p.lines = &result.Ref, news.Seq, p.lines[len(lines):]
-			if len(lines) > 0 {
+			p.ref, p.shown = &result.Ref, news.Seq
+			if len(p.sending) > 0 {
+				p.sending = nil
 				p.replies++
 			}
 			p.failure, retry, wait = "", false, postFirst
@@ -119,7 +124,7 @@ func (a *announcement) serve(ctx workflow.Context, in AnnouncementInput, i int) 
 		}
 		p.failure, retry = reason(err), true
 		if errorType(err) == activities.ErrTypeRefused || workflow.Now(ctx).Sub(began) > postFor {
-			p.shown, p.lines = a.seq, nil // it will never take this; newer news may be taken
+			p.shown, p.sending, p.lines = a.seq, nil, nil // it will never take this; newer news may be taken
 			continue
 		}
 		var app *temporal.ApplicationError
@@ -127,7 +132,7 @@ func (a *announcement) serve(ctx workflow.Context, in AnnouncementInput, i int) 
 		if errors.As(err, &app) && app.NextRetryDelay() > pause {
 			pause = app.NextRetryDelay()
 		}
-		if workflow.NewTimerWithOptions(ctx, pause, workflow.TimerOptions{Summary: "the chat is away: " + cut(p.failure, 150)}).Get(ctx, nil) != nil {
+		if workflow.NewTimerWithOptions(ctx, pause, workflow.TimerOptions{Summary: "the chat is away: " + cut(plain(p.failure), 150)}).Get(ctx, nil) != nil {
 			return
 		}
 		wait = min(2*wait, postMost)

@@ -67,7 +67,8 @@ func (r *recovery) gate(ctx workflow.Context, rung runbooks.Rung) bool {
 	}
 	r.note(ctx, rec)
 	r.report.share(&r.mark, PartDecide, gate.Ended)
-	if len(gate.Refusals) > 0 && gate.Answers {
+	// One that the load balancer has chosen, and with which nothing is known to be wrong, is better than nobody.
+	if len(gate.Refusals) > 0 && gate.Answers && !gate.Unsure {
 		r.takeOut(ctx, rung, rec.Reason)
 	}
 	return len(gate.Refusals) == 0

@@ -185,11 +185,11 @@ func (g *guard) details() string {
 		text += fmt.Sprintf("- recovery %d is running since %s\n", s.Running.Epoch, clock(s.Running.Started))
 	}
 	if s.Paused != nil {
-		text += fmt.Sprintf("- paused by %s: %s\n", s.Paused.By, s.Paused.Reason)
+		text += fmt.Sprintf("- paused by %s: %s\n", plain(s.Paused.By), plain(s.Paused.Reason))
 	}
 	for i := len(s.Decisions) - 1; i >= 0 && i >= len(s.Decisions)-5; i-- {
 		d := s.Decisions[i]
-		text += fmt.Sprintf("- %s %s: %s\n", d.At.UTC().Format(time.DateTime), d.Action, d.Reason)
+		text += fmt.Sprintf("- %s %s: %s\n", d.At.UTC().Format(time.DateTime), d.Action, plain(d.Reason))
 	}
 	return cut(text, 4000)
 }

@@ -67,6 +67,9 @@ func (k *keeper) keep(ctx workflow.Context) {
 	case k.held:
 		return // a recovery has begun meanwhile; what was seen before is old
 	case err != nil:
+		if errorType(err) == activities.ErrTypeSuperseded {
+			g.post(func(ctx workflow.Context) error { g.adopt(ctx); return nil })
+		}
 		if ctx.Err() == nil {
 			_ = workflow.Sleep(ctx, lookAfter)
 		}

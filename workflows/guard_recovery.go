@@ -16,6 +16,9 @@ import (
 
 // consider decides about one request and does what was decided.
 func (g *guard) consider(ctx workflow.Context, ask Ask) error {
+	if last := g.state.Last; last != nil && last.Outcome == OutcomeSuperseded && g.state.Running == nil {
+		g.adopt(ctx) // the one that acted may be through by now
+	}
 	loaded, err := g.runbook(ctx)
 	if err != nil {
 		g.decide(ctx, Decision{Event: ask.Trigger.Text, Action: Hold, Reason: "no runbook: " + reason(err)})
@@ -110,7 +113,7 @@ func (g *guard) startChild(ctx workflow.Context, in RecoveryInput, why string) e
 		ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_ABANDON,
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		Priority:              temporal.Priority{PriorityKey: 1},
-		StaticSummary:         cut(fmt.Sprintf("%s: %s", in.Service, why), 200),
+		StaticSummary:         cut(fmt.Sprintf("%s: %s", in.Service, plain(why)), 200),
 	}
 	if in.SearchAttributes {
 		options.TypedSearchAttributes = temporal.NewSearchAttributes(
@@ -215,15 +218,19 @@ func (g *guard) ended(ctx workflow.Context, r activities.RecoveryResult) error {
 }
 
 // adopt takes over what another Understudy has written down about the service.
+// What it has not written yet, because its recovery still runs, is learned later.
 func (g *guard) adopt(ctx workflow.Context) {
-	known, err := glance(ctx, "read the epoch store", acts.ReadEpoch, activities.ReadEpochInput{Service: g.state.Service})()
-	if err != nil || known.Epoch <= g.state.Epoch {
+	s := &g.state
+	known, err := glance(ctx, "read the epoch store", acts.ReadEpoch, activities.ReadEpochInput{Service: s.Service})()
+	if err != nil || known.Epoch == 0 {
 		return
 	}
-	g.state.Epoch = known.Epoch
-	if known.Active != "" && known.Active != g.state.Active {
-		g.state.Active, g.state.Since = known.Active, workflow.Now(ctx)
+	s.Epoch = max(s.Epoch, known.Epoch)
+	if known.Active == "" || known.Active == s.Active {
+		return
 	}
+	s.Active, s.Since, s.Pending = known.Active, workflow.Now(ctx), nil
+	g.decide(ctx, Decision{Event: "another Understudy acts on " + s.Service, Action: Ignore, Reason: fmt.Sprintf("it has moved the service to %s (epoch %d)", known.Active, known.Epoch)})
 }
 
 // moved reports whether an outcome starts a cooldown: something was moved, or

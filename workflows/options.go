@@ -25,21 +25,23 @@ var (
 	// longLook: what may take longer than a workflow task allows, such as a canary. It heartbeats each second.
 	longLook = workflow.ActivityOptions{
 		StartToCloseTimeout: 24 * time.Hour, // the activity bounds itself; this only catches a lost one
-		HeartbeatTimeout:    5 * time.Second,
+		HeartbeatTimeout:    missedAfter,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second},
 	}
 
-	// switchTraffic: milliseconds at a load balancer that lives; nginx needs a reload. Retries repeat the same call.
+	// switchTraffic: milliseconds at a load balancer that lives; nginx needs a reload. Retries repeat the same call. A
+	// tier's time goes on after a kill and may be as short as 5s, so a dead worker is missed sooner here than elsewhere.
 	switchTraffic = workflow.ActivityOptions{
 		StartToCloseTimeout: 5 * time.Second,
+		HeartbeatTimeout:    2 * time.Second,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: time.Second},
 	}
 
 	// fenceHost: the fence bounds itself; one try, because a fence that failed is for a person to judge, and a second
 	// only where the worker died in its middle.
 	fenceHost = workflow.ActivityOptions{
-		HeartbeatTimeout: 5 * time.Second,
-		RetryPolicy:      &temporal.RetryPolicy{MaximumAttempts: 3, NonRetryableErrorTypes: []string{activities.ErrTypeFence}},
+		HeartbeatTimeout: missedAfter,
+		RetryPolicy:      &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, MaximumAttempts: 3, NonRetryableErrorTypes: []string{activities.ErrTypeFence}},
 	}
 
 	// record: to a store that may be away; nothing waits for it but the end of the recovery.
@@ -59,19 +61,23 @@ var (
 	// postNews: one try; the announcement tries again itself, with the newest state.
 	postNews = workflow.ActivityOptions{
 		StartToCloseTimeout: 15 * time.Second,
+		HeartbeatTimeout:    missedAfter,
 		RetryPolicy:         &temporal.RetryPolicy{MaximumAttempts: 1},
 	}
 
 	// keepTraffic: an hour at a time, so that the guard's history shows a sign of life and stays short.
 	keepTraffic = workflow.ActivityOptions{
 		StartToCloseTimeout: keepFor + time.Minute,
-		HeartbeatTimeout:    5 * time.Second,
+		HeartbeatTimeout:    missedAfter,
 		WaitForCancellation: false,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, NonRetryableErrorTypes: []string{activities.ErrTypeSuperseded}},
 	}
 )
 
 const (
+	// missedAfter is when the engine misses an activity that beats each second: with the pause before the retry, work
+	// goes on within 5s of a kill.
+	missedAfter = 4 * time.Second
 	// keepFor is how long the load balancer is watched before the guard asks again.
 	keepFor = time.Hour
 	// lookAfter is how often the guard looks at its recovery: its last message may be lost with a run that continued as new.
@@ -84,9 +90,9 @@ const (
 	undoWithin = 2 * time.Minute
 )
 
-// summary puts a step's title where the Temporal UI shows it; at most 200 bytes.
+// summary puts a step's title where the Temporal UI shows it, as Markdown; at most 200 bytes.
 func summary(options workflow.ActivityOptions, text string) workflow.ActivityOptions {
-	options.Summary = cut(text, 200)
+	options.Summary = cut(plain(text), 200)
 	return options
 }
 
@@ -105,7 +111,7 @@ func perform[In any](ctx workflow.Context, options workflow.ActivityOptions, tit
 // glance begins to run an activity that only looks, inside the workflow task.
 func glance[In, Out any](ctx workflow.Context, title string, act func(context.Context, In) (Out, error), in In) func() (Out, error) {
 	options := look
-	options.Summary = cut(title, 200)
+	options.Summary = cut(plain(title), 200)
 	future := workflow.ExecuteLocalActivity(workflow.WithLocalActivityOptions(ctx, options), act, in)
 	return func() (out Out, err error) {
 		err = future.Get(ctx, &out)

@@ -227,10 +227,10 @@ func (r *recovery) close(ctx workflow.Context) {
 
 	name := ReportName(r.in.Service, r.in.Epoch)
 	recorded := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, summary(record, "write the report")), acts.WriteReport, r.files(name))
-	claimed := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, summary(record, "record where the service runs")), acts.ClaimEpoch, activities.ClaimEpochInput{
-		Effect: r.effect(ctx, "close", 0), Holder: r.report.Recovery, Active: r.report.Active,
-	})
-	if r.report.Outcome != OutcomeSuperseded {
+	if r.report.Outcome != OutcomeSuperseded { // else what is recorded there is somebody else's
+		claimed := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, summary(record, "record where the service runs")), acts.ClaimEpoch, activities.ClaimEpochInput{
+			Effect: r.effect(ctx, "close", 0), Holder: r.report.Recovery, Active: r.report.Active,
+		})
 		_ = claimed.Get(ctx, nil) // the store may be away; the report says how the claim went
 	}
 	_ = recorded.Get(ctx, nil) // the result in the engine is the same report

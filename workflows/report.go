@@ -241,5 +241,5 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 
 
 // plain keeps other people's text from being taken for markup or for the next row.
 func plain(text string) string {
-	return strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ", "<", "&lt;", "`", "'", "*", "\\*", "_", "\\_", "[", "\\[").Replace(text)
+	return strings.NewReplacer("&", "&amp;", "|", "\\|", "\n", " ", "\r", " ", "<", "&lt;", "`", "'", "*", "\\*", "_", "\\_", "[", "\\[").Replace(text)
 }

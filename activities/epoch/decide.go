@@ -61,7 +61,7 @@ func Decide(current *Record, next Record) (kept Record, changed bool, err error)
 // atWork reports whether a record is that of another engine's recovery that has
 // not ended, and may still be running.
 func atWork(current, next Record) bool {
-	if current.Active != "" || current.engine() == "" || next.engine() == "" || current.engine() == next.engine() {
+	if current.Active != "" || current.Engine() == "" || next.Engine() == "" || current.Engine() == next.Engine() {
 		return false
 	}
 	age := next.At.Sub(current.At)

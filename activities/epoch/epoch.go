@@ -40,8 +40,8 @@ type Record struct {
 // recoveries take minutes, their confirm window included.
 const Patience = 10 * time.Minute
 
-// engine is the part of the holder's name behind the recovery; empty where it names none.
-func (r Record) engine() string {
+// Engine is the part of the holder's name behind the recovery; empty where it names none.
+func (r Record) Engine() string {
 	i := strings.LastIndex(r.Holder, atEngine)
 	if i < 0 {
 		return ""

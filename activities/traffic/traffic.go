@@ -54,7 +54,8 @@ type Server struct {
 	Check string `json:"check,omitempty"`
 	// Backup marks a server that takes traffic only when all others are down.
 	Backup bool `json:"backup,omitempty"`
-	// Requests are those in flight at the server; nil where the load balancer cannot tell.
+	// Requests are those in flight at the server; nil where the load balancer cannot tell. The age of the oldest may
+	// be less than the truth, never more: more could make a busy server seem to hang.
 	Requests *runbooks.InFlight `json:"requests,omitempty"`
 }
 

@@ -163,6 +163,7 @@ func (k *vrrp) balancer(t *testing.T, servers map[string]string) traffic.Balance
 }
 
 func TestKeepalivedConformance(t *testing.T) {
+	t.Parallel()
 	needs(t, "jq", "jq")
 	traffictest.Run(t, func(t *testing.T, servers map[string]string) traffictest.Fixture {
 		k := startVRRP(t, traffictest.Primary, traffictest.Hot, traffictest.Cold)
@@ -184,6 +185,7 @@ func TestKeepalivedConformance(t *testing.T) {
 }
 
 func TestKeepalivedWithADeadHost(t *testing.T) {
+	t.Parallel()
 	needs(t, "jq", "jq")
 	servers := map[string]string{traffictest.Primary: "127.0.0.1:1", traffictest.Hot: "127.0.0.1:2"}
 	k := startVRRP(t, traffictest.Primary, traffictest.Hot)

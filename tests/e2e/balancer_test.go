@@ -15,8 +15,8 @@ import (
 var passing = []string{"srv_time_since_last_change", "srv_check_state"}
 
 // lasting are the columns of its statistics that tell of the past: how often a
-// server was seen down, and for how long.
-var lasting = []string{"svname", "status", "weight", "act", "bck", "chkdown", "downtime", "addr", "mode"}
+// server was seen down.
+var lasting = []string{"svname", "status", "weight", "act", "bck", "chkdown", "addr", "mode"}
 
 // balancer is all of HAProxy's state that Understudy, or a failed check, could
 // have changed.

@@ -75,7 +75,10 @@ func setCrashScene(t *testing.T, store *harness.MinIOServer, o crashOptions) *cr
 		}
 		t.Cleanup(func() { s.engine.Kill() })
 	}
-	s.Scene = setScene(t, harness.SceneOptions{Held: o.Held, Edit: func(r *runbooks.Runbook, site *runbooks.Site) { s.wire(t, r, site) }, Without: true, Env: s.env()})
+	s.Scene = setScene(t, harness.SceneOptions{
+		Held: o.Held, Inter: 100 * time.Millisecond, Without: true, Env: s.env(),
+		Edit: func(r *runbooks.Runbook, site *runbooks.Site) { s.wire(t, r, site) },
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	if err := s.StartUnderstudy(ctx); err != nil {
@@ -127,6 +130,7 @@ func (s *crashScene) wire(t *testing.T, r *runbooks.Runbook, site *runbooks.Site
 		Kind: "http", URL: s.fence.URL() + "/off", Required: s.options.Required,
 		Confirm: &runbooks.Confirm{Kind: "tcp-closed", Address: confirm},
 	}}
+	r.Policy.Confirm, r.Policy.ConfirmEvery = runbooks.Duration(500*time.Millisecond), runbooks.Duration(100*time.Millisecond)
 	r.Tiers[0].URL = s.hot.URL()
 	if s.options.Within > 0 {
 		r.Tiers[0].Within = runbooks.Duration(s.options.Within)

@@ -137,6 +137,7 @@ func meanwhile(t *testing.T, u *harness.Understudy, want func(r workflows.Report
 		if err != nil || len(all) == 0 {
 			return fmt.Errorf("recoveries: %+v, %w", all, err)
 		}
+		detail = triggers.RecoveryDetail{} // what an answer leaves out must not stay from the one before
 		if err := u.Get(ctx, "/api/v1/recoveries/"+all[0].ID, &detail); err != nil {
 			return err
 		}
@@ -180,6 +181,7 @@ func guard(t *testing.T, u *harness.Understudy, want func(s workflows.GuardState
 	t.Helper()
 	var detail triggers.ServiceDetail
 	eventually(t, func(ctx context.Context) error {
+		detail = triggers.ServiceDetail{} // what an answer leaves out must not stay from the one before
 		if err := u.Get(ctx, "/api/v1/services/fun-asr", &detail); err != nil {
 			return err
 		}

@@ -63,6 +63,9 @@ func HAProxy(ctx context.Context, dir, config string) (*HAProxyServer, error) {
 // Restart starts HAProxy again after Kill or Stop, with its last configuration.
 func (h *HAProxyServer) Restart(ctx context.Context) error {
 	<-h.swept
+	if err := h.vanish(ctx); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(h.Socket), 0o700); err != nil {
 		return err
 	}

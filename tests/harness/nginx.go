@@ -55,6 +55,9 @@ func Nginx(ctx context.Context, dir, config, address string) (*NginxServer, erro
 
 // Restart starts nginx again after Kill or Stop, with the configuration that its files have now.
 func (n *NginxServer) Restart(ctx context.Context) error {
+	if err := n.vanish(ctx); err != nil {
+		return err
+	}
 	p, err := Start(ctx, n.Spec)
 	if err != nil {
 		return err

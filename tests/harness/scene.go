@@ -128,8 +128,12 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 func (s *Scene) StartUnderstudy(ctx context.Context) (err error) {
 	env := append(s.options.Env, "SLACK_TOKEN="+fakeslack.Token)
 	if s.options.SiteFile != "" {
-		s.Understudy, err = StartUnderstudy(ctx, UnderstudyOptions{Dir: s.Dir, SiteFile: s.options.SiteFile, Env: env})
-		return err
+		if s.Understudy, err = StartUnderstudy(ctx, UnderstudyOptions{Dir: s.Dir, SiteFile: s.options.SiteFile, Env: env}); err != nil {
+			return err
+		}
+		library, problems := runbooks.LoadLibrary(s.Understudy.Options.Site.Runbooks...)
+		s.Runbook, _ = library.Lookup(s.options.Service)
+		return problems.Err()
 	}
 	site := runbooks.Site{
 		Chat: runbooks.Chat{Slack: &runbooks.Slack{Token: runbooks.Secret{Env: "SLACK_TOKEN"}, APIURL: s.Slack.URL}},

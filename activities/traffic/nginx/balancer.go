@@ -11,11 +11,9 @@
 // the view, and nobody but nginx needs to be believed: after a crash between the
 // rename and the reload the two differ, and the next Apply loads the file.
 //
-// For about 100 ms after a reload the old workers still accept connections. One
-// connection to an old worker is therefore held over the reload: an old worker
-// first stops to listen and then closes its idle connections, all workers at
-// the same sign of the master, so the end of that one connection is the end of
-// the old configuration. Requests in flight finish in the old workers.
+// For about 100 ms after a reload the old workers still accept connections, and
+// they stop one after the other. Apply returns when each of them has said, in
+// its process title, that it is shutting down. Requests in flight finish there.
 //
 // What follows for those who call:
 //
@@ -35,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,7 +50,7 @@ const (
 	takeUp = 10 * time.Second
 	// pause is the time between two looks at what nginx runs with.
 	pause = 20 * time.Millisecond
-	// settle stands in for the end of an old connection where nginx keeps none: the old workers accept for 100 ms.
+	// settle is how long only new workers must have answered where the processes cannot be seen.
 	settle = 500 * time.Millisecond
 )
 
@@ -104,7 +103,7 @@ func (b *Balancer) View(ctx context.Context) (traffic.View, error) {
 	if err != nil {
 		return traffic.View{}, err
 	}
-	return traffic.View{Servers: b.withRunbook(running), At: at}, b.compare(running)
+	return traffic.View{Servers: b.withRunbook(running.servers), At: at}, b.compare(running.servers)
 }
 
 // Apply returns once nginx runs with the change and its old workers accept
@@ -119,20 +118,20 @@ func (b *Balancer) Apply(ctx context.Context, c traffic.Change) (traffic.View, e
 		return traffic.View{}, fmt.Errorf("%w: %w", traffic.ErrUnreachable, err)
 	}
 	defer unlock()
-	old, err := b.witness.hold(ctx)
+	old, err := b.witness.ask(ctx)
 	if err != nil {
 		return traffic.View{}, err
 	}
-	defer old.close()
 	wanted, err := b.changed(old.servers, c)
 	if err != nil {
 		return traffic.View{Servers: b.withRunbook(old.servers), At: time.Now()}, err
 	}
 	if !slices.Equal(wanted, old.servers) || b.compare(old.servers) != nil {
+		workers, hidden := accepting(old.worker)
 		if err := b.load(ctx, wanted); err != nil {
 			return traffic.View{}, err
 		}
-		if err := b.await(ctx, old, wanted); err != nil {
+		if err := b.await(ctx, wanted, workers, hidden != nil); err != nil {
 			return traffic.View{}, err
 		}
 	}
@@ -177,30 +176,32 @@ func (b *Balancer) load(ctx context.Context, wanted []traffic.Server) error {
 	return nil
 }
 
-// await returns when nginx runs with the servers wanted and the old workers accept no more.
-func (b *Balancer) await(ctx context.Context, old *held, wanted []traffic.Server) error {
+// await returns when nginx runs with the servers wanted and none of the old
+// workers accepts any more.
+func (b *Balancer) await(ctx context.Context, wanted []traffic.Server, old map[int]bool, hidden bool) error {
 	ctx, cancel := context.WithTimeout(ctx, takeUp)
 	defer cancel()
-	var last error
-	select {
-	case <-old.ended:
-	case <-ctx.Done():
-		last = errors.New("the old workers still accept connections")
-	}
-	for ctx.Err() == nil {
-		var running []traffic.Server
-		if running, last = b.witness.ask(ctx); last == nil {
-			if slices.Equal(running, wanted) {
-				return old.settled(ctx)
-			}
-			last = errors.New("it still tells the old states")
+	var since time.Time // only new workers have answered from then on
+	for {
+		running, err := b.witness.ask(ctx)
+		switch {
+		case err != nil:
+		case !slices.Equal(running.servers, wanted):
+			since, err = time.Time{}, errors.New("it still tells the old states")
+		case since.IsZero():
+			since = time.Now()
+		}
+		maps.DeleteFunc(old, func(pid int, _ bool) bool { return !isAccepting(pid) })
+		if err == nil && len(old) == 0 && (!hidden || time.Since(since) > settle) {
+			return nil
 		}
 		select {
-		case <-ctx.Done():
 		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: nginx was asked to reload %s and does not run with it yet, see its error log: %w",
+				traffic.ErrUnreachable, b.file, cmp.Or(err, ctx.Err()))
 		}
 	}
-	return fmt.Errorf("%w: nginx was asked to reload %s and did not take it up, see its error log: %w (%w)", traffic.ErrUnreachable, b.file, last, ctx.Err())
 }
 
 // compare reports how the file differs from what nginx runs with.

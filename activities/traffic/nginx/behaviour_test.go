@@ -14,7 +14,6 @@ import (
 	"github.com/understudy-dr/understudy/activities/traffic/nginx"
 	"github.com/understudy-dr/understudy/activities/traffic/traffictest"
 	"github.com/understudy-dr/understudy/runbooks"
-	"github.com/understudy-dr/understudy/tests/harness"
 )
 
 // nobody listens at these; the tests below look at nginx, not behind it.
@@ -184,14 +183,6 @@ func TestAReloadThatFails(t *testing.T) {
 	serving(t, d.balancer(t), traffictest.Hot)
 }
 
-func TestAnNginxThatKeepsNoConnection(t *testing.T) {
-	t.Parallel()
-	d := open(t, servers, "keepalive_timeout 0;")
-	b := d.balancer(t)
-	apply(t, b, toHot)
-	serving(t, b, traffictest.Hot)
-}
-
 func TestAnNginxThatDoesNotTell(t *testing.T) {
 	t.Parallel()
 	d := open(t, servers, "location ^~ /.understudy/ { return 404; }")
@@ -234,7 +225,8 @@ func TestABackupStaysABackup(t *testing.T) {
 	b := d.balancer(t)
 	text := strings.ReplaceAll(d.read(t), "127.0.0.1:2 max_fails=0 down; # hot maint", "127.0.0.1:2 max_fails=0 backup; # hot ready")
 	d.write(t, strings.ReplaceAll(text, "hot 127.0.0.1:2 maint", "hot 127.0.0.1:2 ready backup"))
-	if err := d.reloadBy(t, b); err != nil {
+	d.Kill()
+	if err := d.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	v, err := b.View(t.Context())
@@ -244,24 +236,6 @@ func TestABackupStaysABackup(t *testing.T) {
 	v = apply(t, b, set(to(traffictest.Primary, traffic.Maint)))
 	if hot, _ := v.Server(traffictest.Hot); !hot.Backup || !slices.Equal(v.Serving(), []string{traffictest.Hot}) {
 		t.Errorf("%+v", v)
-	}
-}
-
-// reloadBy reloads as an administrator does, and waits until nginx runs with the file.
-func (d *door) reloadBy(t *testing.T, b traffic.Balancer) error {
-	t.Helper()
-	p, err := harness.Start(t.Context(), harness.Spec{Name: "reload", Path: d.Reload[0], Args: d.Reload[1:], Dir: d.Dir})
-	if err != nil {
-		return err
-	}
-	<-p.Done()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		if _, err = b.View(ctx); err == nil || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/understudy-dr/understudy/activities/traffic"
@@ -58,7 +59,7 @@ func render(upstream string, servers []traffic.Server) []byte {
 		fmt.Fprintf(&b, "    server %s max_fails=0%s; # %s %s\n", s.Address, params, s.Name, s.State)
 	}
 	fmt.Fprintf(&b, "}\n\n# What nginx tells Understudy of itself; the same states once more.\n")
-	fmt.Fprintf(&b, "map \"\" $%s {\n    default \"%s\";\n}\n", variable(upstream), tell(servers))
+	fmt.Fprintf(&b, "map \"\" $%s {\n    default \"$pid: %s\";\n}\n", variable(upstream), tell(servers))
 	return b.Bytes()
 }
 
@@ -134,21 +135,26 @@ func tell(servers []traffic.Server) string {
 	return strings.Join(parts, ", ")
 }
 
-// hear reads what tell wrote.
-func hear(text string) ([]traffic.Server, error) {
-	var servers []traffic.Server
-	for part := range strings.SplitSeq(text, ", ") {
+// hear reads what nginx makes of that: the worker's process id, and what tell wrote.
+func hear(text string) (answer, error) {
+	pid, list, found := strings.Cut(text, ": ")
+	worker, err := strconv.Atoi(pid)
+	if !found || err != nil {
+		return answer{}, errors.New("it begins with no process id")
+	}
+	a := answer{worker: worker}
+	for part := range strings.SplitSeq(list, ", ") {
 		words := strings.Fields(part)
 		if len(words) < 3 || len(words) > 4 || (len(words) == 4 && words[3] != "backup") {
-			return nil, fmt.Errorf("%q is no server with its address and state", part)
+			return answer{}, fmt.Errorf("%q is no server with its address and state", part)
 		}
 		s := traffic.Server{Name: words[0], Address: words[1], State: traffic.State(words[2]), Backup: len(words) == 4}
 		if err := valid(s); err != nil {
-			return nil, err
+			return answer{}, err
 		}
-		servers = append(servers, s)
+		a.servers = append(a.servers, s)
 	}
-	return servers, nil
+	return a, nil
 }
 
 // variable is the name of nginx's variable that holds the states.

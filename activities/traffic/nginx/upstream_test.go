@@ -29,8 +29,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		if err != nil || !slices.Equal(parsed, servers) {
 			t.Fatalf("file: wrote %+v, read %+v, %v", servers, parsed, err)
 		}
-		heard, err := hear(tell(servers))
-		if err != nil || !slices.Equal(heard, servers) {
+		heard, err := hear("4711: " + tell(servers))
+		if err != nil || heard.worker != 4711 || !slices.Equal(heard.servers, servers) {
 			t.Fatalf("told %+v, heard %+v, %v", servers, heard, err)
 		}
 	}
@@ -54,9 +54,10 @@ func TestParseRefusesWhatItWouldLose(t *testing.T) {
 }
 
 func TestHearRefusesAStranger(t *testing.T) {
-	for _, text := range []string{"", "<html>", "primary", "primary 10.0.0.1:1 up", "primary 10.0.0.1 ready", "primary 10.0.0.1:1 ready maybe", "primary 10.0.0.1:1 ready, ", "a; 10.0.0.1:1 ready"} {
-		if servers, err := hear(text); err == nil {
-			t.Errorf("%q was heard as %+v", text, servers)
+	for _, text := range []string{"", "<html>", "primary", "primary 10.0.0.1:1 ready", "x: primary 10.0.0.1:1 ready", "1: primary 10.0.0.1:1 up",
+		"1: primary 10.0.0.1 ready", "1: primary 10.0.0.1:1 ready maybe", "1: primary 10.0.0.1:1 ready, ", "1: a; 10.0.0.1:1 ready"} {
+		if heard, err := hear(text); err == nil {
+			t.Errorf("%q was heard as %+v", text, heard)
 		}
 	}
 }

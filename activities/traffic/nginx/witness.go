@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/understudy-dr/understudy/activities/probe"
@@ -36,99 +34,52 @@ func newWitness(front, upstream string) (witness, error) {
 	return witness{url: (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: locationPath + upstream}).String(), location: locationPath + upstream}, nil
 }
 
-// held is one connection to a worker, kept to see the worker stop.
-type held struct {
+// answer is what nginx tells of itself.
+type answer struct {
 	servers []traffic.Server
-	// ended is closed when nginx closes the connection.
-	ended <-chan struct{}
-	// closedAtOnce is true where nginx keeps no idle connections, so that the end says nothing.
-	closedAtOnce bool
-	close        func()
+	// worker is the process that answered.
+	worker int
 }
 
-// settled returns once the old workers accept no more.
-func (h *held) settled(ctx context.Context) error {
-	if !h.closedAtOnce {
-		return nil // Its end was seen, and that is it.
-	}
-	select {
-	case <-time.After(settle):
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: the old workers may still accept connections: %w", traffic.ErrUnreachable, ctx.Err())
-	}
-}
-
-// ask returns what nginx runs with, over a connection of its own.
-func (w witness) ask(ctx context.Context) ([]traffic.Server, error) {
-	h, err := w.hold(ctx)
-	if err != nil {
-		return nil, err
-	}
-	h.close()
-	return h.servers, nil
-}
-
-// hold asks, and keeps the connection.
-func (w witness) hold(ctx context.Context) (*held, error) {
-	h := &held{}
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		watched := &watchedConn{Conn: conn, ended: make(chan struct{})}
-		h.ended = watched.ended
-		return watched, nil
-	}}
-	h.close = transport.CloseIdleConnections
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	servers, closing, err := w.get(ctx, client)
-	if err != nil {
-		h.close()
-		return nil, fmt.Errorf("%w: nginx: %w", traffic.ErrUnreachable, err)
-	}
-	h.servers, h.closedAtOnce = servers, closing
-	return h, nil
-}
-
-func (w witness) get(ctx context.Context, client *http.Client) (servers []traffic.Server, closing bool, err error) {
+// ask asks over a connection of its own, which may reach any worker.
+func (w witness) ask(ctx context.Context) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	a, err := w.get(ctx)
+	if err != nil {
+		return answer{}, fmt.Errorf("%w: nginx: %w", traffic.ErrUnreachable, err)
+	}
+	return a, nil
+}
+
+func (w witness) get(ctx context.Context) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
 	if err != nil {
-		return nil, false, err
+		return answer{}, err
+	}
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		return nil, false, err
+		return answer{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, false, err
+		return answer{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, false, w.mute(resp.Status)
+		return answer{}, w.mute(resp.Status)
 	}
-	if servers, err = hear(string(body)); err != nil {
-		return nil, false, w.mute(fmt.Sprintf("%q", probe.Printable(string(body), 100)))
+	a, err := hear(string(body))
+	if err != nil {
+		return answer{}, w.mute(fmt.Sprintf("%q", probe.Printable(string(body), 100)))
 	}
-	return servers, resp.Close, nil
+	return a, nil
 }
 
 func (w witness) mute(answer string) error {
 	return fmt.Errorf("it does not tell what it runs with: %s answers %s; add \"location = %s\" to its server block, deploy/nginx shows how", w.url, answer, w.location)
-}
-
-// watchedConn tells when it is closed: the HTTP client closes an idle connection as soon as the other side does.
-type watchedConn struct {
-	net.Conn
-	once  sync.Once
-	ended chan struct{}
-}
-
-func (c *watchedConn) Close() error {
-	c.once.Do(func() { close(c.ended) })
-	return c.Conn.Close()
 }

@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/understudy-dr/understudy/tests/harness"
+	"github.com/understudy-dr/understudy/workflows"
+)
+
+// frozenWithin is the time of the tier in which Understudy is frozen.
+const frozenWithin = 3 * time.Second
+
+// playFrozen stops Understudy just before it tells HAProxy, and wakes it when
+// its tier's time is over. It tells HAProxy nothing: by then a person may have
+// decided otherwise. The recovery ends as failed with everything as it was
+// found, says so, and does not hold up the next one.
+func (s *crashScene) playFrozen(t *testing.T) {
+	t.Helper()
+	// The diagnosis reads HAProxy first, then the switch itself does, to know what there is to change.
+	s.haproxy.After("show servers state", 2, s.freeze)
+	since := time.Now()
+	s.acknowledge(t, firing(t, since))
+	s.awaitKill(t)
+	<-time.After(frozenWithin + time.Second) // the deadline passes by time alone
+	s.Understudy.Thaw()
+
+	r := ended(t, s.Understudy, 1)
+	wantOutcome(t, r, workflows.OutcomeFailed, "Hung")
+	if n := s.haproxy.Passed("set server"); n != 0 {
+		t.Errorf("HAProxy was told %d times to change something, after the time for it was over", n)
+	}
+	servers(t, s.Scene, "DOWN", "MAINT")
+	if r.Active != "primary" || !r.Person || s.fenced.Load() != 0 {
+		t.Errorf("active %s, person %v, %d fences\n%s", r.Active, r.Person, s.fenced.Load(), r.Markdown())
+	}
+
+	s.acknowledge(t, firing(t, since))
+	r = ended(t, s.Understudy, 2)
+	wantOutcome(t, r, workflows.OutcomeRecovered, "Hung")
+	servers(t, s.Scene, "MAINT", "UP")
+}
+
+// freeze stops every thread of Understudy at this moment. The answer that it
+// waits for is there when it wakes.
+func (s *crashScene) freeze() harness.Fate {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if s.Understudy.Freeze(ctx) == nil {
+		close(s.killed)
+	}
+	return harness.GoOn
+}
