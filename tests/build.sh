@@ -13,7 +13,7 @@ fi
 out=$1 ldflags=$2 package=${3:-.}
 
 # From this many packages on, a build takes long enough to say so beforehand.
-many=300
+many=1000
 # A plain line each so many seconds is enough to show that a build lives.
 plain_every=20
 
@@ -67,7 +67,7 @@ trap 'rm -f "$stale"' EXIT
 go list -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" 2>&1 >"$stale" | progress 0
 total=$(grep -c . "$stale" || true)
 if [ "$total" -ge $many ]; then
-	echo "Building $out: $total packages are to be compiled, a Temporal server among them. On 2 cores that takes about 4 minutes, once."
+	echo "Building $out: $total packages to compile. On 2 cores that takes about 4 minutes, once."
 fi
 
 mkdir -p "$(dirname "$out")"

@@ -32,6 +32,9 @@ func (r *recovery) climb(ctx workflow.Context, rung runbooks.Rung, verdict runbo
 	}
 	// Step 4. Cut over: pin the failed primary off the traffic, put the standby on it, read back.
 	if !r.cutOver(ctx, rung, verdict, due) {
+		if ctx.Err() == nil && r.report.Outcome == "" {
+			r.unwind(ctx, foot+1)
+		}
 		return false
 	}
 	// Step 5. Verify through the front door.
@@ -39,7 +42,8 @@ func (r *recovery) climb(ctx workflow.Context, rung runbooks.Rung, verdict runbo
 		return true
 	}
 	if ctx.Err() == nil {
-		r.unwind(ctx, foot+1) // the traffic fence below it stays: the failed active must not come back by itself
+		r.undo.entries[foot+1] = r.takenOff(rung) // what does not pass gets no traffic, also where the load balancer had moved by itself
+		r.unwind(ctx, foot+1)                     // the traffic fence below it stays: the failed active must not come back by itself
 		r.report.Active = r.in.Active.Name
 	}
 	return false
@@ -144,13 +148,10 @@ func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict run
 	shut := r.open(ctx, runbooks.StepCutOver, rung.Tier, fmt.Sprintf("%s off the traffic, %s on it", r.in.Active.Server, rung.Target.Server))
 	source := r.in.Runbook.TrafficOf(r.in.Active.Name)
 	r.undo.push(undo{what: r.in.Active.Server + " back as it was", act: func(ctx workflow.Context) error {
-		_, err := r.restore(ctx, source, r.in.Active.Server)
+		_, err := r.restore(ctx, source, r.in.Active.Server, traffic.Ready)
 		return err
 	}})
-	r.undo.push(undo{what: rung.Target.Server + " off the traffic", tier: rung.Tier, act: func(ctx workflow.Context) error {
-		_, err := r.set(ctx, rung, traffic.Maint, "undo")
-		return err
-	}})
+	r.undo.push(r.backAsFound(rung))
 	within := max(due.Sub(workflow.Now(ctx)), time.Second)
 	in := activities.CutOverInput{
 		Effect: r.effect(ctx, "cut-"+rung.Tier, within), Holder: r.report.Recovery,
@@ -184,6 +185,30 @@ func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict run
 	r.report.share(&r.mark, PartFence, result.Fenced)
 	r.report.share(&r.mark, PartSwitch, result.Switched)
 	return true
+}
+
+// backAsFound brings a rung's server back into the state in which it was found:
+// a load balancer that had moved by itself goes on sending it the traffic.
+func (r *recovery) backAsFound(rung runbooks.Rung) undo {
+	if tier, ok := r.in.Runbook.TierNamed(rung.Tier); ok && tier.Traffic != nil {
+		return r.takenOff(rung) // at a load balancer of its own, which was not looked at before
+	}
+	otherwise := traffic.Ready
+	if rung.Hold {
+		otherwise = traffic.Maint
+	}
+	return undo{what: rung.Target.Server + " back as it was", tier: rung.Tier, act: func(ctx workflow.Context) error {
+		_, err := r.restore(ctx, r.in.Runbook.TrafficOf(rung.Tier), rung.Target.Server, otherwise)
+		return err
+	}}
+}
+
+// takenOff takes a rung's server off the traffic.
+func (r *recovery) takenOff(rung runbooks.Rung) undo {
+	return undo{what: rung.Target.Server + " off the traffic", tier: rung.Tier, act: func(ctx workflow.Context) error {
+		_, err := r.set(ctx, rung, traffic.Maint, "undo")
+		return err
+	}}
 }
 
 // movedByItself reports whether the load balancer already sent everything to
@@ -221,7 +246,7 @@ func (r *recovery) verify(ctx workflow.Context, rung runbooks.Rung, due time.Tim
 		shut(Failed, proof.Observation.Detail, proof.Timing)
 		return false
 	}
-	shut(Done, proof.Observation.Detail, proof.Timing)
+	shut(Done, "through the front door: "+proof.Observation.Detail, proof.Timing)
 	r.report.Verified, r.report.Tier = proof.Answered, rung.Tier
 	r.report.RTOSeconds = max(proof.Answered.Sub(r.in.Trigger.OutageSince).Seconds(), 0)
 	if tier, ok := r.in.Runbook.TierNamed(rung.Tier); ok && tier.Objectives != nil && tier.Objectives.RTO > 0 {
@@ -241,9 +266,10 @@ func (r *recovery) set(ctx workflow.Context, rung runbooks.Rung, state traffic.S
 	})
 }
 
-// restore brings a server back into the state in which it was found.
-func (r *recovery) restore(ctx workflow.Context, balancer runbooks.Traffic, server string) (activities.SetTrafficResult, error) {
-	state := traffic.Ready
+// restore brings a server back into the state in which it was found, or into
+// another one where that is not known.
+func (r *recovery) restore(ctx workflow.Context, balancer runbooks.Traffic, server string, otherwise traffic.State) (activities.SetTrafficResult, error) {
+	state := otherwise
 	if r.before != nil {
 		if s, ok := r.before.Server(server); ok {
 			state = s.State

@@ -32,7 +32,7 @@ func (r *recovery) diagnose(ctx workflow.Context) (runbooks.Verdict, string) {
 	silentSince := d.Started
 	verdict, why := r.judge(d, silentSince)
 	for looks := 0; looks < maxLooks && ctx.Err() == nil; looks++ {
-		until, open := r.worthWaiting(ctx, verdict, silentSince)
+		until, open := r.worthWaiting(ctx, verdict, d.Evidence.Own.Finding, silentSince)
 		switch {
 		case r.needsCanary(verdict, d):
 			d.Evidence.Canary = r.canary(ctx)
@@ -140,8 +140,17 @@ func (r *recovery) canary(ctx workflow.Context) *runbooks.Observation {
 }
 
 // worthWaiting says until when a verdict that cannot be acted upon may change.
-func (r *recovery) worthWaiting(ctx workflow.Context, v runbooks.Verdict, silentSince time.Time) (until time.Time, ok bool) {
+func (r *recovery) worthWaiting(ctx workflow.Context, v runbooks.Verdict, own runbooks.Finding, silentSince time.Time) (until time.Time, ok bool) {
 	switch v {
+	case runbooks.Degraded:
+		// Where inferences hold the health check up, one slow answer may be the end of one.
+		if own != runbooks.Slow || r.in.Runbook.Health.Busy == 0 {
+			return until, false
+		}
+		if r.slowSince.IsZero() {
+			r.slowSince = workflow.Now(ctx)
+		}
+		until = r.slowSince.Add(r.in.Runbook.Policy.Observe.D())
 	case runbooks.Busy:
 		until = silentSince.Add(r.in.Runbook.Health.Busy.D() + time.Second)
 	case runbooks.Unknown:

@@ -101,7 +101,7 @@ func (r *recovery) settle(ctx workflow.Context, rung runbooks.Rung) {
 	if !r.claimed {
 		workflow.Go(ctx, func(ctx workflow.Context) { r.claimLate(ctx, rung, window.D()) })
 	}
-	result, err := do(ctx, longLook, "confirm: canaries for "+window.String(), acts.Confirm, activities.ConfirmInput{
+	result, err := do(ctx, longLook, "canaries keep passing for "+window.String(), acts.Confirm, activities.ConfirmInput{
 		ProveInput: r.proveInput(r.in.Runbook.TrafficOf(rung.Tier).Front, time.Time{}), For: window, Every: every, Failures: confirmFailures,
 	})
 	r.report.Canaries = result.Canaries

@@ -56,6 +56,8 @@ type recovery struct {
 	claimed bool
 	// waited is true once the first look could not decide.
 	waited bool
+	// slowSince is when the health check was first found slow where an inference may hold it up.
+	slowSince time.Time
 	// fences are the indexes of those that were set.
 	fences []int
 	answer *AnswerUpdate
@@ -221,6 +223,7 @@ func (r *recovery) close(ctx workflow.Context) {
 	defer cancel()
 	r.report.Ended = workflow.Now(ctx)
 	r.report.Question = nil
+	r.show(ctx)
 	told := workflow.SignalExternalWorkflow(ctx, GuardID(r.in.Service), "", EndedSignalName, r.report.RecoveryResult)
 	r.remember(ctx)
 	r.tell(ctx, r.color(), true)

@@ -208,8 +208,12 @@ func (r Report) headline() string {
 	switch {
 	case r.Question != nil:
 		return "waits for a person: " + r.Question.Text
+	case r.Outcome == OutcomeRecovered:
+		return fmt.Sprintf("recovered on %s after %.1f s", r.Active, r.RTOSeconds)
+	case r.Outcome == OutcomeFailed:
+		return "failed: no tier passed, the service is down"
 	case r.Outcome != "":
-		return r.Outcome + ": " + r.Reason
+		return r.Outcome
 	case !r.Verified.IsZero():
 		return fmt.Sprintf("runs on %s, verified after %.1f s; watched until it is committed", r.Active, r.RTOSeconds)
 	case r.Verdict != "":

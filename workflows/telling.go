@@ -40,7 +40,7 @@ func (r *recovery) tell(ctx workflow.Context, color chat.Color, final bool) {
 			next := o.waiting[0]
 			o.waiting = o.waiting[1:]
 			// What cannot be handed over is in the report; the next news carries the newer state anyway.
-			_ = perform(ctx, handOver, "tell people", acts.Announce, next)
+			_ = perform(ctx, handOver, "tell people: "+next.Message.Headline, acts.Announce, next)
 		}
 		o.running = false
 	})
@@ -68,7 +68,9 @@ func (r *recovery) message(color chat.Color) chat.Message {
 		}
 	}
 	add("Verdict", r.report.Verdict)
-	add("Runs on", r.report.Active)
+	if r.report.Outcome != OutcomeFailed {
+		add("Runs on", r.report.Active)
+	}
 	if !r.report.Verified.IsZero() {
 		add("Recovery time", fmt.Sprintf("%.1f s", r.report.RTOSeconds))
 	}
@@ -77,7 +79,7 @@ func (r *recovery) message(color chat.Color) chat.Message {
 	}
 	m.Lines = append(m.Lines, r.report.Advice...)
 	if r.in.Console != "" {
-		m.Links = append(m.Links, chat.Link{Text: "Recovery " + fmt.Sprint(r.in.Epoch), URL: fmt.Sprintf("%s/api/v1/recoveries/%s-%d", r.in.Console, r.in.Service, r.in.Epoch)})
+		m.Links = append(m.Links, chat.Link{Text: "Details", URL: fmt.Sprintf("%s/api/v1/recoveries/%s-%d", r.in.Console, r.in.Service, r.in.Epoch)})
 	}
 	return m
 }

@@ -130,7 +130,7 @@ func (c *clients) transcribe(ctx context.Context) (text, server string, err erro
 		return "", "", err
 	}
 	if response.StatusCode != http.StatusOK {
-		return "", "", fmt.Errorf("HTTP status %s", strings.TrimSpace(response.Status))
+		return "", "", fmt.Errorf("HTTP %s", strings.TrimSpace(response.Status))
 	}
 	var transcript struct {
 		Text string `json:"text"`

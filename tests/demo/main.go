@@ -70,7 +70,7 @@ func play(ctx context.Context, s *show, dir string) error {
 		return err
 	}
 	s.section("Understudy's demo: a speech service dies, and comes back")
-	s.text(normal, "All of it is real, on this machine: speech recognition, HAProxy, Prometheus, Alertmanager. Only Slack is fake.")
+	s.text(normal, "All of it is real: speech recognition, HAProxy, Prometheus, Alertmanager, Temporal. Only Slack is a fake.")
 
 	s.section("The stage")
 	t := newTimeline(s)

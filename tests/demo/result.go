@@ -93,9 +93,9 @@ func whyFailed(failed []answer, kill time.Time) string {
 	last := failed[len(failed)-1].failure
 	switch {
 	case inside == len(failed):
-		return "inside the primary when it was killed (" + last + "); HAProxy alone loses them too"
+		return "inside the primary when it died, as with HAProxy alone (" + last + ")"
 	case inside > 0:
-		return fmt.Sprintf("%d inside the primary when it was killed, %d later; the last: %s", inside, len(failed)-inside, last)
+		return fmt.Sprintf("%d inside the primary when it died, %d later; the last: %s", inside, len(failed)-inside, last)
 	default:
 		return "after the kill; the last: " + last
 	}

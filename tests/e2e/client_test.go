@@ -101,6 +101,13 @@ func (c *caller) counts() (answered, failed int) {
 	return c.answered, c.failed
 }
 
+// why is what the last request that was not answered well met with.
+func (c *caller) why() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.problem
+}
+
 // between does something while no request is under way.
 func (c *caller) between(do func()) {
 	c.asking.Lock()
@@ -115,7 +122,7 @@ func (c *caller) answers(t *testing.T, more int) {
 	eventually(t, func(context.Context) error {
 		answered, failed := c.counts()
 		if answered < before+more {
-			return fmt.Errorf("%d answered since, %d failed: %w", answered-before, failed, c.problem)
+			return fmt.Errorf("%d answered since, %d failed: %w", answered-before, failed, c.why())
 		}
 		return nil
 	})

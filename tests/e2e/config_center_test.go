@@ -128,7 +128,7 @@ func TestTheConfigCenterWasNeverThere(t *testing.T) {
 	}
 	callers.answers(t, 10)
 	if _, failed := callers.counts(); failed != 0 {
-		t.Errorf("%d requests failed: %v", failed, callers.problem)
+		t.Errorf("%d requests failed: %v", failed, callers.why())
 	}
 	servers(t, s, "DOWN", "UP")
 }

@@ -40,6 +40,14 @@ func (s *crashScene) steps() []string {
 	}
 }
 
+// verdict is what a diagnosis finds in this scene.
+func (s *crashScene) verdict() string {
+	if s.options.Held {
+		return string(runbooks.Hung)
+	}
+	return string(runbooks.Dead)
+}
+
 // finished waits for the end of the one recovery, of its announcement and of
 // what its guard does about it, and returns its report.
 func (s *crashScene) finished(t *testing.T) workflows.Report {
@@ -61,11 +69,7 @@ func (s *crashScene) finished(t *testing.T) workflows.Report {
 // audit checks that the crash has changed nothing about what came of the recovery.
 func (s *crashScene) audit(t *testing.T, r workflows.Report) {
 	t.Helper()
-	verdict := "Hung"
-	if !s.options.Held {
-		verdict = "Dead"
-	}
-	wantOutcome(t, r, workflows.OutcomeRecovered, verdict)
+	wantOutcome(t, r, workflows.OutcomeRecovered, s.verdict())
 	if r.Epoch != 1 || r.Active != "hot" || !r.Committed || r.Lost != "" {
 		t.Errorf("epoch %d, active %s, committed %v, lost %q", r.Epoch, r.Active, r.Committed, r.Lost)
 	}

@@ -27,18 +27,22 @@ func (s *crashScene) playFrozen(t *testing.T) {
 	s.Understudy.Thaw()
 
 	r := ended(t, s.Understudy, 1)
-	wantOutcome(t, r, workflows.OutcomeFailed, "Hung")
+	wantOutcome(t, r, workflows.OutcomeFailed, s.verdict())
 	if n := s.haproxy.Passed("set server"); n != 0 {
 		t.Errorf("HAProxy was told %d times to change something, after the time for it was over", n)
 	}
-	servers(t, s.Scene, "DOWN", "MAINT")
+	standby := "MAINT"
+	if !s.options.Held {
+		standby = "UP" // HAProxy had moved there by itself, and nothing may take that back
+	}
+	servers(t, s.Scene, "DOWN", standby)
 	if r.Active != "primary" || !r.Person || s.fenced.Load() != 0 {
 		t.Errorf("active %s, person %v, %d fences\n%s", r.Active, r.Person, s.fenced.Load(), r.Markdown())
 	}
 
 	s.acknowledge(t, firing(t, since))
 	r = ended(t, s.Understudy, 2)
-	wantOutcome(t, r, workflows.OutcomeRecovered, "Hung")
+	wantOutcome(t, r, workflows.OutcomeRecovered, s.verdict())
 	servers(t, s.Scene, "MAINT", "UP")
 }
 

@@ -76,10 +76,12 @@ func TestUnderstudyIsKilled(t *testing.T) {
 	for _, m := range chosen(t, "the webhook, acknowledged", "the switch, before", "the switch and its read-back, after", "the front door's canary, after", "the confirm window") {
 		t.Run("moved, "+m.name, run(crashOptions{}, m))
 	}
-	for name, cluster := range map[string]bool{"frozen before the switch": false, "frozen before the switch, and its engine lives": true} {
-		t.Run(name, func(t *testing.T) {
-			setCrashScene(t, store, crashOptions{Held: true, Cluster: cluster, Within: frozenWithin}).playFrozen(t)
-		})
+	for name, o := range map[string]crashOptions{
+		"frozen before the switch":                       {Held: true, Within: frozenWithin},
+		"frozen before the switch, and its engine lives": {Held: true, Within: frozenWithin, Cluster: true},
+		"moved, frozen before the switch":                {Within: frozenWithin},
+	} {
+		t.Run(name, func(t *testing.T) { setCrashScene(t, store, o).playFrozen(t) })
 	}
 }
 

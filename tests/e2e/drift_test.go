@@ -43,7 +43,7 @@ func TestAReloadBringsTheOldPrimaryBack(t *testing.T) {
 	}
 	callers.end() // its requests that went to the old primary ended with the old worker, and none failed
 	if answered, failed := callers.counts(); failed != 0 {
-		t.Errorf("%d of %d requests failed: %v", failed, answered+failed, callers.problem)
+		t.Errorf("%d of %d requests failed: %v", failed, answered+failed, callers.why())
 	}
 	if g.Active != runbooks.TierHot || count(t, s.Understudy) != 1 {
 		t.Errorf("the guard: %+v", g)

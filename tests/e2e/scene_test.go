@@ -63,7 +63,7 @@ func alert(t *testing.T, u *harness.Understudy, status string, since time.Time, 
 	t.Helper()
 	one := map[string]any{
 		"status": status, "fingerprint": "f1", "startsAt": since.Format(time.RFC3339Nano), "endsAt": "0001-01-01T00:00:00Z",
-		"labels":      map[string]string{"alertname": "SpeechServiceDown", "service": "fun-asr"},
+		"labels":      map[string]string{"alertname": "SpeechServiceDown", "service": protected(u)},
 		"annotations": map[string]string{"summary": "it cannot be scraped"},
 	}
 	for _, c := range change {
@@ -105,9 +105,17 @@ func eventually(t *testing.T, ask func(ctx context.Context) error) {
 	}
 }
 
-// recoveries lists a service's recoveries, the newest first.
+// protected is the one service that an Understudy looks after.
+func protected(u *harness.Understudy) string {
+	if len(u.Options.Runbooks) > 0 {
+		return u.Options.Runbooks[0].Service
+	}
+	return "fun-asr"
+}
+
+// recoveries lists the recoveries, the newest first.
 func recoveries(ctx context.Context, u *harness.Understudy) (all []triggers.Recovery, err error) {
-	return all, u.Get(ctx, "/api/v1/recoveries?service=fun-asr&limit=100", &all)
+	return all, u.Get(ctx, "/api/v1/recoveries?limit=100", &all)
 }
 
 // ended waits until so many recoveries have ended, and returns the report of the newest.
@@ -182,7 +190,7 @@ func guard(t *testing.T, u *harness.Understudy, want func(s workflows.GuardState
 	var detail triggers.ServiceDetail
 	eventually(t, func(ctx context.Context) error {
 		detail = triggers.ServiceDetail{} // what an answer leaves out must not stay from the one before
-		if err := u.Get(ctx, "/api/v1/services/fun-asr", &detail); err != nil {
+		if err := u.Get(ctx, "/api/v1/services/"+protected(u), &detail); err != nil {
 			return err
 		}
 		if !want(detail.Guard) {

@@ -32,6 +32,7 @@ var suites = []suite{
 	{name: "replay of histories", packages: []string{"./tests/replay"}},
 	{name: "fuzz the runbook loader", packages: []string{"./runbooks"}, args: fuzz("FuzzParseRunbook")},
 	{name: "fuzz the webhook", packages: []string{"./triggers"}, args: fuzz("FuzzWebhook")},
+	{name: "the demo", packages: []string{"./tests/demo"}, args: []string{"-timeout", "10m"}},
 	{name: "end to end", packages: []string{"./tests/e2e"}, args: []string{"-timeout", "30m"}},
 }
 

@@ -1,0 +1,71 @@
+// Package replica restores the data that follows a service: a SQLite database
+// that Litestream replicates, a directory of files that is synchronised.
+//
+// Each epoch writes below a prefix of its own (…/epoch-7/), so that a revived
+// old primary cannot damage what its successor writes. The implementations of
+// [Replica] are litestream and files.
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+var (
+	// ErrNone means that nothing was ever replicated there.
+	ErrNone = errors.New("nothing is replicated")
+	// ErrUnavailable means that the store did not answer.
+	ErrUnavailable = errors.New("replica store unavailable")
+	// ErrDamaged means that what was restored does not pass its check.
+	ErrDamaged = errors.New("restored data does not pass its check")
+	// ErrExists means that data of somebody else is at the path already; it is not overwritten.
+	ErrExists = errors.New("other data is at the path")
+)
+
+// Prefix is where an epoch replicates to, below the runbook's replica or bucket.
+func Prefix(base string, epoch int64) string { return fmt.Sprintf("%s/epoch-%d", base, epoch) }
+
+// Point is how far a replica is.
+type Point struct {
+	// Epoch whose prefix it is.
+	Epoch int64 `json:"epoch"`
+	// Position pins it: a transaction id, or the time of the newest file.
+	Position string `json:"position"`
+	// At is the time of the newest change that arrived.
+	At time.Time `json:"at"`
+	// Items are the files of a directory, or 0.
+	Items int `json:"items,omitempty"`
+}
+
+// Lag is how much of the newest data is missing at a moment; the recovery point
+// of a cut at that moment.
+func (p Point) Lag(at time.Time) time.Duration { return max(at.Sub(p.At), 0) }
+
+// Restored is data that was brought back.
+type Restored struct {
+	Point
+	// Path is where it is now.
+	Path string `json:"path"`
+	// Check is what the runbook's query answered on it.
+	Check string `json:"check,omitempty"`
+	// Already is true where an earlier try of the same key had restored it.
+	Already bool `json:"already,omitempty"`
+}
+
+// Replica is one kind of replicated data.
+type Replica interface {
+	// Look returns the newest point of an epoch's prefix, ErrNone or ErrUnavailable. It changes nothing.
+	Look(ctx context.Context, d runbooks.Data, epoch int64) (Point, error)
+	// Epochs lists the epochs that have a prefix, in ascending order.
+	Epochs(ctx context.Context, d runbooks.Data) ([]int64, error)
+	// Restore brings the data of a point to the path of d, and proves it by the check. It writes beside the path
+	// and renames, so that a crash leaves either nothing or all of it; repeated with the same key it finds what it
+	// did. Other data at the path is ErrExists.
+	Restore(ctx context.Context, key string, d runbooks.Data, p Point) (Restored, error)
+	// Remove takes away what Restore brought with this key, and nothing else. It is idempotent.
+	Remove(ctx context.Context, key string, d runbooks.Data) error
+}
