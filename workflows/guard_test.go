@@ -200,7 +200,7 @@ func TestEpochsOfANewbornGuard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			c.arrange(w)
-			state := w.guarded(t, nil, time.Millisecond, func(*testsuite.TestWorkflowEnvironment) {})
+			state := w.guarded(t, nil, time.Minute, func(*testsuite.TestWorkflowEnvironment) {})
 			if !c.check(state) || state.Born == "" {
 				t.Errorf("%+v", state)
 			}
