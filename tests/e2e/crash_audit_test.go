@@ -191,7 +191,7 @@ func (s *crashScene) auditSlack(t *testing.T, r workflows.Report) {
 		}
 	}
 	text := s.Slack.Transcript()
-	if messages != 1 || !strings.Contains(text, "fun-asr: recovered: ") {
+	if messages != 1 || !strings.Contains(text, "fun-asr: recovered ") {
 		t.Errorf("Slack shows %d messages:\n%s", messages, text)
 	}
 	for _, rec := range r.Timeline {

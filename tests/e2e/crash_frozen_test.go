@@ -40,6 +40,7 @@ func (s *crashScene) playFrozen(t *testing.T) {
 		t.Errorf("active %s, person %v, %d fences\n%s", r.Active, r.Person, s.fenced.Load(), r.Markdown())
 	}
 
+	guard(t, s.Understudy, func(g workflows.GuardState) bool { return atRest(g) && g.Last != nil })
 	s.acknowledge(t, firing(t, since))
 	r = ended(t, s.Understudy, 2)
 	wantOutcome(t, r, workflows.OutcomeRecovered, s.verdict())

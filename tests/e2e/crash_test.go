@@ -43,7 +43,7 @@ var moments = []moment{
 	{"the front door's canary, after", func(s *crashScene) { s.front.After("POST ", 1, s.kill) }},
 	{"the fence, before", func(s *crashScene) { s.fence.Before("POST /off", 1, s.kill) }},
 	{"the fence, after", func(s *crashScene) { s.fence.After("POST /off", 1, s.kill) }},
-	{"the confirm window", func(s *crashScene) { s.front.After("POST ", 3, s.kill) }},
+	{"the confirm window", func(s *crashScene) { s.front.After("POST ", 2, s.kill) }},
 	{"the last record of the epoch, before", func(s *crashScene) { s.epoch.Before(settled, 1, s.kill) }},
 	{"the last record of the epoch, after", func(s *crashScene) { s.epoch.After(settled, 1, s.kill) }},
 	{"Slack's last edit, before", func(s *crashScene) { s.slack.Before(lastEdit, 1, s.kill) }},
@@ -55,7 +55,7 @@ var moments = []moment{
 const (
 	claim     = `"epoch": 1,`
 	settled   = `"active": "hot"`
-	lastEdit  = "fun-asr%3A+recovered%3A"
+	lastEdit  = "the+way+home"
 	lastReply = "committed+after"
 )
 
