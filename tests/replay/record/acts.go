@@ -1,0 +1,178 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/understudy-dr/understudy/runbooks"
+	"github.com/understudy-dr/understudy/tests/fakeslack"
+	"github.com/understudy-dr/understudy/tests/harness"
+	"github.com/understudy-dr/understudy/tests/site/stage"
+	"github.com/understudy-dr/understudy/workflows"
+)
+
+// somebody is who gives orders.
+const somebody = "dana"
+
+func hotCrash(p *play) {
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func heldHang(p *play) {
+	p.do(p.Primary.Freeze)
+	p.fire()
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func falseAlarm(p *play) {
+	p.fire()
+	p.outcome(workflows.OutcomeFalseAlarm)
+}
+
+func degraded(p *play) {
+	p.suffer(p.Primary, stage.Fault{Mode: stage.Slow, Delay: "650ms"})
+	p.fire()
+	p.outcome(workflows.OutcomeDegraded)
+}
+
+func disagree(p *play) {
+	p.fire()
+	p.outcome(workflows.OutcomeHeld)
+}
+
+func refused(p *play) {
+	p.kill(p.Primary.Process)
+	p.movedAway()
+	p.fire()
+	p.outcome(workflows.OutcomeFailed)
+}
+
+func undone(p *play) {
+	p.suffer(p.Hot, stage.Fault{Mode: stage.Wrong})
+	p.kill(p.Primary.Process)
+	p.movedAway()
+	p.fire()
+	p.outcome(workflows.OutcomeFailed)
+}
+
+func resolves(p *play) {
+	p.suffer(p.Primary, stage.Fault{Mode: stage.Wrong})
+	// It holds the proof up, but no health check.
+	p.suffer(p.Hot, stage.Fault{Mode: stage.Slow, Delay: "5s", File: strings.TrimSuffix(harness.Recording, ".wav")})
+	p.fire()
+	p.newest(func(r workflows.Report) bool {
+		return slices.ContainsFunc(r.Timeline, func(rec workflows.Record) bool {
+			return rec.Step == runbooks.StepProve && rec.State == workflows.InProgress
+		})
+	})
+	p.suffer(p.Primary, stage.Fault{Mode: stage.None})
+	p.alert("resolved")
+	p.outcome(workflows.OutcomeSelf)
+}
+
+func fenceAsks(p *play) {
+	p.do(p.Primary.Freeze)
+	p.fire()
+	p.newest(func(r workflows.Report) bool { return r.Question != nil })
+	p.answer("retry")
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func lateClaim(p *play) {
+	p.kill(p.store.Process)
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.newest(verified)
+	p.restart(p.store)
+	p.newest(func(r workflows.Report) bool { return strings.Contains(r.Claim, "recorded later") })
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func superseded(p *play) {
+	p.overtake()
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.outcome(workflows.OutcomeSuperseded)
+	p.guard(func(g workflows.GuardState) bool { return g.Active == runbooks.TierHot })
+}
+
+func longLife(p *play) {
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.newest(verified)
+	p.alert("firing")
+	p.decided(1, workflows.Join, "is running")
+	p.outcome(workflows.OutcomeRecovered)
+	p.alert("firing")
+	p.decided(1, workflows.Ignore, "has answered this alert")
+	p.restart(p.Primary)
+	p.alert("resolved")
+	p.alert("firing")
+	p.decided(1, workflows.Ignore, "late copy")
+	// Another outage, it seems: it waits for the cooldown's end, and is none.
+	p.fire()
+	p.decided(1, workflows.Wait, "cooldown")
+	p.outcome(workflows.OutcomeFalseAlarm)
+	// The guard sees itself that the standby is lost.
+	p.kill(p.Hot.Process)
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func lostAgain(p *play) {
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.newest(verified)
+	p.restart(p.Primary)
+	p.kill(p.Hot.Process)
+	p.newest(func(r workflows.Report) bool { return r.Trigger.Kind == workflows.TriggerLost && verified(r) })
+	p.abort()
+}
+
+func drift(p *play) {
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.outcome(workflows.OutcomeRecovered)
+	p.restart(p.Primary)
+	p.balancer("set server fun_asr/primary state ready")
+	p.told("drifted")
+}
+
+func orders(p *play) {
+	id := workflows.GuardID(p.Runbook.Service)
+	p.order(id, workflows.PauseUpdateName, "", workflows.PauseUpdate{By: somebody, Reason: "we move racks"})
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.told("paused by")
+	p.alert("firing")
+	p.decided(2, workflows.Hold, "paused by")
+	p.order(id, workflows.ResumeUpdateName, "", workflows.ResumeUpdate{By: somebody})
+	p.newest(verified)
+	first := p.latest.Epoch
+	again := workflows.RecoverUpdate{By: somebody, Reason: "once more", Force: true, Supersede: true}
+	p.order(id, workflows.RecoverUpdateName, "once-more", again)
+	p.newest(func(r workflows.Report) bool { return r.Epoch > first && verified(r) })
+	p.abort()
+	// It is known after the end, in the guard's next run, and not done again.
+	p.order(id, workflows.RecoverUpdateName, "once-more", again)
+}
+
+func killed(p *play) {
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.newest(verified)
+	p.kill(p.Understudy.Process)
+	p.restart(p.Understudy)
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func chatAway(p *play) {
+	p.Slack.Inject(fakeslack.Fault{Status: http.StatusServiceUnavailable, Times: 3})
+	p.fire()
+	p.outcome(workflows.OutcomeFalseAlarm)
+	p.told(workflows.OutcomeFalseAlarm)
+}
+
+func verified(r workflows.Report) bool { return !r.Verified.IsZero() }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"time"
+
+	"github.com/understudy-dr/understudy/runbooks"
+	"github.com/understudy-dr/understudy/tests/harness"
+)
+
+// scene is one story to record.
+type scene struct {
+	// name is part of the names of its histories; none may be another one with a number behind.
+	name, what string
+	// keep are the workflows whose histories are kept; in the others nothing happens that another scene does not have.
+	keep    []string
+	options harness.SceneOptions
+	// edit changes runbook and site file, once all parts but Understudy run.
+	edit func(p *play, r *runbooks.Runbook, site *runbooks.Site)
+	// act is what happens, once all parts run and the guard is at rest.
+	act func(p *play)
+}
+
+// What scenes keep.
+var (
+	recovery     = []string{"Recovery"}
+	guard        = []string{"Guard"}
+	announcement = []string{"Announcement"}
+	guarded      = []string{"Guard", "Recovery"}
+	all          = []string{"Guard", "Recovery", "Announcement"}
+)
+
+// outdated is a model version that the config center does not expect.
+const outdated = "2511.9"
+
+// scenes are all stories; what a new workflow does is recorded by a new line.
+var scenes = []scene{
+	{name: "hot-crash", what: "the primary crashes, the load balancer moves by itself; committed", keep: all, act: hotCrash},
+	{name: "held-hang", what: "the primary hangs, the standby is held until it is proven", keep: recovery, options: harness.SceneOptions{Held: true}, act: heldHang},
+	{name: "false-alarm", what: "an alert, and all is well", keep: recovery, act: falseAlarm},
+	{name: "degraded", what: "the primary is slow; people are told", keep: recovery, edit: patient, act: degraded},
+	{name: "disagree", what: "Understudy alone hears nothing from the primary; it holds", keep: recovery, edit: deaf, act: disagree},
+	{name: "refused", what: "the standby has the wrong version, and is taken off the traffic", keep: recovery, options: harness.SceneOptions{HotVersion: outdated}, act: refused},
+	{name: "undone", what: "the standby hears wrongly through the front door; what was done is undone", keep: recovery, act: undone},
+	{name: "slow-look", what: "a look may take longer than a workflow task", keep: recovery, edit: slowLook, act: hotCrash},
+	{name: "no-canary", what: "without a canary, the front door's health is all that counts", keep: recovery, edit: noCanary, act: hotCrash},
+	{name: "resolves", what: "the alert resolves before the switch, and the primary works again", keep: guarded, options: harness.SceneOptions{Held: true}, act: resolves},
+	{name: "fence-asks", what: "a required fence fails; a person has it tried again", keep: recovery, options: harness.SceneOptions{Held: true}, edit: requiredFence, act: fenceAsks},
+	{name: "late-claim", what: "the epoch store is away at the switch, and comes back", keep: guarded, edit: withStore, act: lateClaim},
+	{name: "superseded", what: "another Understudy has moved the service", keep: guarded, edit: withStore, act: superseded},
+	{name: "long-life", what: "a guard through alerts that repeat, resolve and come late, a cooldown, a lost standby", keep: guarded, edit: windows(time.Second, 4*time.Second), act: longLife},
+	{name: "lost-again", what: "the standby fails in the confirm window; back to the mended primary", keep: guarded, edit: windows(time.Minute, 2*time.Second), act: lostAgain},
+	{name: "drift", what: "the load balancer brings the failed server back, and is set right", keep: guard, act: drift},
+	{name: "orders", what: "people pause, resume, supersede and abort", keep: all, edit: windows(time.Minute, 2*time.Second), act: orders},
+	{name: "killed", what: "Understudy is killed in a long confirm window; the guard looks after its recovery", keep: all, edit: windows(35*time.Second, 2*time.Second), act: killed},
+	{name: "chat-away", what: "the chat is away at first", keep: announcement, act: chatAway},
+}
+
+// patient lets a slow answer come, and gives a verdict a second to change.
+func patient(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Health.Timeout, r.Policy.Observe = runbooks.Duration(450*time.Millisecond), runbooks.Duration(time.Second)
+}
+
+// deaf has Understudy look for the primary where nobody answers.
+func deaf(p *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Primary.URL, r.Policy.Observe = p.pit(), runbooks.Duration(time.Second)
+}
+
+func slowLook(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Health.Timeout = runbooks.Duration(time.Second)
+}
+
+func noCanary(_ *play, r *runbooks.Runbook, _ *runbooks.Site) { r.Canary = nil }
+
+func requiredFence(p *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Primary.Fence = []runbooks.Fence{{Kind: "http", URL: p.powerStrip(1), Required: true, Confirm: &runbooks.Confirm{Kind: "tcp-closed"}}}
+}
+
+func withStore(p *play, r *runbooks.Runbook, site *runbooks.Site) {
+	p.keepsEpochs(site)
+	r.Policy.Confirm = runbooks.Duration(10 * time.Second)
+}
+
+// windows sets how long a switch is provisional, and how long the guard then rests.
+func windows(confirm, cooldown time.Duration) func(*play, *runbooks.Runbook, *runbooks.Site) {
+	return func(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
+		r.Policy.Confirm, r.Policy.Cooldown = runbooks.Duration(confirm), runbooks.Duration(cooldown)
+	}
+}
