@@ -67,18 +67,18 @@ func Guard(ctx workflow.Context, in GuardInput) error {
 	g.keeper.start(ctx)
 
 	// Step 4. Deal with one event after the other.
-	for !g.full(ctx) {
-		if err := workflow.Await(ctx, func() bool { return len(g.inbox) > 0 || g.full(ctx) }); err != nil {
+	for {
+		if err := workflow.Await(ctx, func() bool { return len(g.inbox) > 0 || g.full(ctx) && workflow.AllHandlersFinished(ctx) }); err != nil {
 			return err
 		}
 		if err := g.work(ctx); err != nil {
 			return err
 		}
+		if g.drain(ctx); g.full(ctx) && workflow.AllHandlersFinished(ctx) {
+			break
+		}
 	}
 	// Step 5. Continue as new with one small state, and with nothing left behind.
-	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && len(g.inbox) == 0 }); err != nil {
-		return err
-	}
 	return workflow.NewContinueAsNewError(ctx, Guard, GuardInput{Service: in.Service, State: &g.state})
 }
 

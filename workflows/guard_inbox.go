@@ -13,23 +13,22 @@ import (
 // for alerts and for the ends of recoveries; updates, which are answered, for
 // people; a query for everybody.
 func (g *guard) listen(ctx workflow.Context) error {
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		alerts := workflow.GetSignalChannel(ctx, AlertSignalName)
-		for {
-			var signal AlertSignal
-			alerts.Receive(ctx, &signal)
-			g.messages++
-			g.post(func(ctx workflow.Context) error { return g.alerted(ctx, signal) })
-		}
-	})
+	// Ends before alerts: what arrives in one workflow task has no order between channels, and an alert that comes
+	// right after an end must not join a recovery that is over.
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		ends := workflow.GetSignalChannel(ctx, EndedSignalName)
 		for {
 			var result activities.RecoveryResult
 			ends.Receive(ctx, &result)
-			g.messages++
-			g.heardEnd = result.Epoch
-			g.post(func(ctx workflow.Context) error { return g.ended(ctx, result) })
+			g.hearEnd(result)
+		}
+	})
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		alerts := workflow.GetSignalChannel(ctx, AlertSignalName)
+		for {
+			var signal AlertSignal
+			alerts.Receive(ctx, &signal)
+			g.hearAlert(signal)
 		}
 	})
 	return errors.Join(
@@ -38,6 +37,29 @@ func (g *guard) listen(ctx workflow.Context) error {
 		workflow.SetUpdateHandlerWithOptions(ctx, PauseUpdateName, g.pause, workflow.UpdateHandlerOptions{Validator: g.mayPause}),
 		workflow.SetUpdateHandlerWithOptions(ctx, ResumeUpdateName, g.resume, workflow.UpdateHandlerOptions{Validator: g.mayResume}),
 	)
+}
+
+func (g *guard) hearEnd(result activities.RecoveryResult) {
+	g.messages++
+	g.heardEnd = result.Epoch
+	g.post(func(ctx workflow.Context) error { return g.ended(ctx, result) })
+}
+
+func (g *guard) hearAlert(signal AlertSignal) {
+	g.messages++
+	g.post(func(ctx workflow.Context) error { return g.alerted(ctx, signal) })
+}
+
+// drain takes what has arrived in this very workflow task and was not heard
+// yet: what is left in a channel is lost with the run.
+func (g *guard) drain(ctx workflow.Context) {
+	ends, alerts := workflow.GetSignalChannel(ctx, EndedSignalName), workflow.GetSignalChannel(ctx, AlertSignalName)
+	for result := (activities.RecoveryResult{}); ends.ReceiveAsync(&result); result = (activities.RecoveryResult{}) {
+		g.hearEnd(result)
+	}
+	for signal := (AlertSignal{}); alerts.ReceiveAsync(&signal); signal = (AlertSignal{}) {
+		g.hearAlert(signal)
+	}
 }
 
 // alerted deals with the alerts of one webhook. One recovery answers them all.
@@ -64,6 +86,9 @@ func (g *guard) alerted(ctx workflow.Context, signal AlertSignal) error {
 				trigger.Fingerprints = append(trigger.Fingerprints, a.Fingerprint)
 			}
 		}
+		if run := g.state.Running; run != nil && firing.StartsAt.After(run.Started) && !g.late(*firing) {
+			g.state.Joined = &Joined{Trigger: trigger, Alert: *firing}
+		}
 		if err := g.consider(ctx, Ask{Trigger: trigger, Alert: firing}); err != nil {
 			return err
 		}
@@ -82,6 +107,9 @@ func (g *guard) alerted(ctx workflow.Context, signal AlertSignal) error {
 func (g *guard) resolved(ctx workflow.Context, a Alert) {
 	if g.late(a) {
 		return
+	}
+	if j := g.state.Joined; j != nil && j.Alert.Fingerprint == a.Fingerprint {
+		g.state.Joined = nil
 	}
 	if p := g.state.Pending; p != nil && len(p.Fingerprints) == 1 && p.Fingerprints[0] == a.Fingerprint {
 		g.state.Pending = nil

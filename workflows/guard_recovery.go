@@ -209,10 +209,16 @@ func (g *guard) ended(ctx workflow.Context, r activities.RecoveryResult) error {
 	g.decide(ctx, Decision{Event: fmt.Sprintf("recovery %d ends", r.Epoch), Action: Ignore, Reason: r.Outcome + ": " + r.Reason, Epoch: r.Epoch})
 	g.renew = true
 	g.keeper.resume()
+	joined := s.Joined
+	s.Joined = nil
 	if r.Lost != "" {
 		return g.consider(ctx, Ask{Trigger: Trigger{
 			Kind: TriggerLost, Text: fmt.Sprintf("%s failed after the switch: %s", r.Active, r.Lost), Received: now, OutageSince: now, TraceParent: run.Trigger.TraceParent,
 		}, Looked: &Glance{Verdict: runbooks.Dead, Reason: r.Lost}})
+	}
+	if joined != nil {
+		// It may have begun after the recovery's own look. One that has been answered is looked at, and no more.
+		return g.consider(ctx, Ask{Trigger: joined.Trigger, Alert: &joined.Alert})
 	}
 	return nil
 }

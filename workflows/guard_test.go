@@ -226,3 +226,34 @@ func TestDriftIsSetRight(t *testing.T) {
 		t.Errorf("people were not told: %+v", w.news)
 	}
 }
+
+// An outage that begins while a recovery is on its way to the end is not lost with it.
+func TestAnOutageThatBeginsWhileARecoveryEnds(t *testing.T) {
+	for _, order := range []string{"the alert before the end", "the alert after the end"} {
+		t.Run(order, func(t *testing.T) {
+			w := newWorld() // the primary is down
+			began := time.Now().Add(-time.Minute)
+			state := &GuardState{Service: "asr", Key: "12345678", Active: "primary", Epoch: 7, Running: &Running{
+				Epoch: 7, Mode: ModeLive, Started: began, Deadline: began.Add(time.Hour), Trigger: Trigger{Kind: TriggerAlert, Fingerprints: []string{"f1"}},
+			}}
+			end := activities.RecoveryResult{Epoch: 7, Outcome: OutcomeFalseAlarm, Active: "primary", Reason: "it answered well"}
+			after := w.guarded(t, state, time.Minute, func(env *testsuite.TestWorkflowEnvironment) {
+				env.RegisterDelayedCallback(func() {
+					signals := []func(){
+						func() { env.SignalWorkflow(AlertSignalName, firing("f2", time.Now())) },
+						func() { env.SignalWorkflow(EndedSignalName, end) },
+					}
+					if order == "the alert after the end" {
+						signals[0], signals[1] = signals[1], signals[0]
+					}
+					for _, send := range signals {
+						send()
+					}
+				}, time.Second)
+			})
+			if strings.Count(after.why(), "start: ") != 1 {
+				t.Errorf("epoch %d, %+v:\n%s", after.Epoch, after.Seen, after.why())
+			}
+		})
+	}
+}

@@ -42,6 +42,9 @@ type GuardState struct {
 	Seen []SeenAlert `json:"seen,omitempty"`
 	// Pending is a request that waits for the end of the cooldown.
 	Pending *Trigger `json:"pending,omitempty"`
+	// Joined is an outage that began while a recovery was running: it is looked at when that one has ended, because it
+	// may have begun after the recovery's own look.
+	Joined *Joined `json:"joined,omitempty"`
 	// Decisions are the latest ones, newest last, also those to do nothing.
 	Decisions []Decision `json:"decisions,omitempty"`
 	// Updates are the ids of the latest accepted updates with their answers: a repeated one is answered again, not done again.
@@ -60,6 +63,12 @@ type Running struct {
 	Started      time.Time `json:"started"`
 	Deadline     time.Time `json:"deadline"`
 	DeadlineTold bool      `json:"deadline_told,omitempty"`
+}
+
+// Joined is an alert that was left to a running recovery.
+type Joined struct {
+	Trigger Trigger `json:"trigger"`
+	Alert   Alert   `json:"alert"`
 }
 
 // Ended is a recovery that is over.

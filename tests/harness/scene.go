@@ -210,7 +210,7 @@ func (s *Scene) runbook(ctx context.Context) (runbooks.Runbook, error) {
 		Traffic: runbooks.Traffic{
 			Kind: "haproxy", Sockets: []string{s.HAProxy.Socket}, Backend: s.backend(), Front: s.Front, Reconcile: runbooks.Duration(200 * time.Millisecond),
 		},
-		Tiers:  []runbooks.Tier{{Name: runbooks.TierHot, URL: s.Hot.URL, Server: "hot", Hold: s.options.Held, Within: runbooks.Duration(10 * time.Second)}},
+		Tiers:  []runbooks.Tier{{Name: runbooks.TierHot, URL: s.Hot.URL, Server: "hot", Hold: s.options.Held, Within: runbooks.Duration(30 * time.Second)}},
 		Notify: []runbooks.Notify{{Kind: "slack", Channel: "#asr-oncall"}},
 		Policy: runbooks.Policy{
 			Cooldown: runbooks.Duration(2 * time.Second), Confirm: runbooks.Duration(time.Second), ConfirmEvery: runbooks.Duration(250 * time.Millisecond),
