@@ -4,7 +4,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/understudy-dr/understudy/worker/commands.Version=$(VERSION)
 
-.PHONY: help build demo test check bench histories clean
+.PHONY: help build demo test test-moto check bench histories clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: ## a speech service dies and comes back, on this machine, with real parts
 
 test: ## every test, on real parts; installs what it needs
 	@tests/test.sh
+
+test-moto: ## what the EC2 provider sends, as moto understands it; needs Python 3
+	@tests/moto.sh
 
 check: ## gofmt, vet, workflowcheck, house rules
 	@tests/check.sh

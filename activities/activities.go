@@ -17,14 +17,17 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/activities/chat"
+	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/epoch"
 	"github.com/understudy-dr/understudy/activities/fence"
 	"github.com/understudy-dr/understudy/activities/files"
 	"github.com/understudy-dr/understudy/activities/probe"
+	"github.com/understudy-dr/understudy/activities/replica"
 	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/activities/settings"
 	"github.com/understudy-dr/understudy/activities/speech"
 	"github.com/understudy-dr/understudy/activities/traffic"
+	"github.com/understudy-dr/understudy/activities/volumes"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -42,6 +45,14 @@ type Guards interface {
 	Terminate(ctx context.Context, service string, epoch int64, reason string) error
 	// Announce hands news to the announcement of a recovery, starting it where needed.
 	Announce(ctx context.Context, in AnnounceInput) error
+	// Budget takes from, or gives back to, what all services may use together.
+	Budget(ctx context.Context, in BudgetInput) (BudgetResult, error)
+	// Holds tells what a service's guard holds on to.
+	Holds(ctx context.Context, service string) (Held, error)
+	// StartBatch starts the workflow of a batch, or finds that it runs.
+	StartBatch(ctx context.Context, in StartBatchInput) error
+	// Drill asks a guard for a drill.
+	Drill(ctx context.Context, in AskDrillInput) (AskDrillResult, error)
 }
 
 // Deps are what activities work with; package worker assembles them.
@@ -54,11 +65,27 @@ type Deps struct {
 	Witnesses []Witness
 	Balancers func(runbooks.Traffic) (traffic.Balancer, error)
 	Canaries  *speech.CanaryRunner
-	Files     files.Opener
-	Settings  *settings.Reader
+	// Files keeps what it has read for bad times; Sources always asks.
+	Files    files.Opener
+	Sources  files.Opener
+	Settings *settings.Reader
 	// Epochs is nil where the site file names no store.
-	Epochs  epoch.Store
-	Fences  fence.Fencer
+	Epochs epoch.Store
+	Fences fence.Fencer
+	// Providers make machines, Mounter brings model volumes to this host, Replicas restore data by its kind.
+	Providers func(runbooks.Provision) (compute.Provider, error)
+	Mounter   func(runbooks.Volume) (volumes.Mounter, error)
+	Replicas  map[string]replica.Replica
+	// Boot renders what a machine does first.
+	Boot func(BootRequest) (string, error)
+	// Buckets asks whether a bucket answers.
+	Buckets func(ctx context.Context, bucket string) error
+	// Batches run batch-transcription jobs.
+	Batches BatchTools
+	// StateDir is where files for made machines are kept.
+	StateDir string
+	// Budgets bound what all services may do together.
+	Budgets runbooks.Budgets
 	Chats   map[string]chat.Messenger
 	Reports reports.Store
 	Guards  Guards

@@ -26,6 +26,11 @@ type CutOverInput struct {
 	Source runbooks.Traffic `json:"source"`
 	// Destination is the load balancer of the standby, where it is another one.
 	Destination *runbooks.Traffic `json:"destination,omitempty"`
+	// Planned says that both servers work, so that the new one gets its traffic before the old one loses it.
+	Planned bool `json:"planned,omitempty"`
+	// Prove is the canary to send through the front door once the switch has been read back; nil sends none. It saves
+	// the way back to the workflow while people wait; one that does not pass at once is sent again from there.
+	Prove *ProveInput `json:"prove,omitempty"`
 	// Cut ends the requests that the failed server still holds.
 	Cut bool `json:"cut,omitempty"`
 }
@@ -37,6 +42,10 @@ type CutOverResult struct {
 	Fenced   time.Time    `json:"fenced"`
 	Switched time.Time    `json:"switched"`
 	View     traffic.View `json:"view"`
+	// Proof is the canary's answer; nil where none was sent.
+	Proof *Proof `json:"proof,omitempty"`
+	// Unfenced is why the failed server could not be taken off the traffic of its own load balancer; empty where it was.
+	Unfenced string `json:"unfenced,omitempty"`
 	// Claim says how the epoch was recorded outside Temporal.
 	Claim string `json:"claim"`
 	// Claimed is false where the store was away: the claim must be made good.
@@ -50,8 +59,27 @@ type CutOverResult struct {
 // nothing is touched (ErrTypeSuperseded); where the store is away, a hot switch
 // goes on without it. It is idempotent: what already holds is left as it is.
 func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {
-	out := CutOverResult{Timing: begin()}
 	defer heartbeat(ctx)()
+	out, err := a.cutOver(ctx, in)
+	if err != nil || in.Prove == nil {
+		return out, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proveAtOnce)
+	defer cancel()
+	first := *in.Prove
+	first.Until = time.Time{}
+	if proof, err := a.Prove(ctx, first); err == nil && proof.Passed {
+		out.Proof = &proof
+	}
+	return out, nil
+}
+
+// proveAtOnce is how long the first canary may take within the switch.
+const proveAtOnce = time.Second
+
+// cutOver is the effect itself.
+func (a *Activities) cutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {
+	out := CutOverResult{Timing: begin()}
 	done, err := a.effects.admit(in.Effect)
 	if err != nil {
 		return out, classify(err)
@@ -65,12 +93,12 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResul
 		return out, classify(err)
 	}
 	fence := traffic.Assignment{Server: in.From.Server, State: traffic.Maint}
-	onto := traffic.Assignment{Server: in.To.Server, State: traffic.Ready}
+	onto := traffic.Assignment{Server: in.To.Server, State: traffic.Ready, Address: in.To.Address}
 	if in.Destination == nil {
 		out.View, err = a.apply(ctx, in.Effect, source, traffic.Change{Set: []traffic.Assignment{fence, onto}, Cut: in.Cut})
 		out.Fenced = time.Now()
 	} else {
-		out.View, err = a.moveAcross(ctx, in, source, fence, onto, &out.Fenced)
+		out.View, err = a.moveAcross(ctx, in, source, fence, onto, &out)
 	}
 	if err != nil {
 		return out, classify(err)
@@ -80,16 +108,46 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResul
 	return out, nil
 }
 
-// moveAcross fences at one load balancer and switches at another.
-func (a *Activities) moveAcross(ctx context.Context, in CutOverInput, source traffic.Balancer, fence, onto traffic.Assignment, fenced *time.Time) (traffic.View, error) {
-	if _, err := a.apply(ctx, in.Effect, source, traffic.Change{Set: []traffic.Assignment{fence}, Cut: in.Cut}); err != nil {
-		return traffic.View{}, fmt.Errorf("fence %s: %w", in.From.Server, err)
+// patienceOf is how long a change at a load balancer may take: DNS is slow.
+func patienceOf(t runbooks.Traffic, otherwise time.Duration) time.Duration {
+	if t.Kind == "route53" {
+		return dnsPatience
 	}
-	*fenced = time.Now()
+	return otherwise
+}
+
+// dnsPatience is how long Route 53 may take until all its servers know a change: usually within 60 s, as AWS says.
+const dnsPatience = 90 * time.Second
+
+// sourcePatience is how long the load balancer of a failed site is tried before
+// the service moves without it.
+const sourcePatience = 2 * time.Second
+
+// moveAcross fences at one load balancer and switches at another. A load
+// balancer that is gone with its site cannot be told anything, and sends nobody
+// anywhere; once it is back, what keeps the traffic fences there.
+func (a *Activities) moveAcross(ctx context.Context, in CutOverInput, source traffic.Balancer, fence, onto traffic.Assignment, out *CutOverResult) (traffic.View, error) {
 	destination, err := a.Balancers(*in.Destination)
 	if err != nil {
 		return traffic.View{}, err
 	}
+	if in.Planned {
+		// Both places work: nobody is sent where nothing is on yet.
+		if _, err := a.apply(ctx, in.Effect, destination, traffic.Change{Set: []traffic.Assignment{onto}}); err != nil {
+			return traffic.View{}, err
+		}
+	}
+	patient, cancel := context.WithTimeout(ctx, patienceOf(in.Source, sourcePatience))
+	_, err = a.apply(patient, in.Effect, source, traffic.Change{Set: []traffic.Assignment{fence}, Cut: in.Cut})
+	cancel()
+	switch {
+	case err == nil:
+	case ctx.Err() == nil && (errors.Is(err, traffic.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)):
+		out.Unfenced = err.Error()
+	default:
+		return traffic.View{}, fmt.Errorf("fence %s: %w", in.From.Server, err)
+	}
+	out.Fenced = time.Now()
 	return a.apply(ctx, in.Effect, destination, traffic.Change{Set: []traffic.Assignment{onto}})
 }
 

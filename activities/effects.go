@@ -6,6 +6,14 @@ import (
 	"time"
 )
 
+// Modes of a recovery.
+const (
+	ModeLive  = "live"
+	ModeDrill = "drill"
+	// ModeFailback is the planned way home to the primary.
+	ModeFailback = "failback"
+)
+
 // Effect identifies one act upon the world and says until when it may happen.
 // It is frozen in the workflow's history, so a retry carries the same.
 type Effect struct {

@@ -20,10 +20,18 @@ type KeepTrafficInput struct {
 	Epoch   int64            `json:"epoch"`
 	Traffic runbooks.Traffic `json:"traffic"`
 	Want    traffic.Change   `json:"want"`
-	Active  runbooks.Target  `json:"active"`
-	Health  runbooks.Health  `json:"health"`
+	// Elsewhere are other load balancers that must keep failed servers off: those of a site that was left.
+	Elsewhere []Desired       `json:"elsewhere,omitempty"`
+	Active    runbooks.Target `json:"active"`
+	Health    runbooks.Health `json:"health"`
 	// For is how long to keep on; the guard then asks again, so that its history shows a sign of life.
 	For runbooks.Duration `json:"for"`
+}
+
+// Desired is what one more load balancer should show.
+type Desired struct {
+	Traffic runbooks.Traffic `json:"traffic"`
+	Want    traffic.Change   `json:"want"`
 }
 
 // KeepTrafficResult says why the keeping ended.
@@ -59,7 +67,13 @@ func (a *Activities) KeepTraffic(ctx context.Context, in KeepTrafficInput) (Keep
 	over := time.After(in.For.D())
 	failures := 0
 	for {
-		drift, err := a.setRight(ctx, in, balancer)
+		drift, err := a.setRight(ctx, in, in.Want, balancer)
+		for i := 0; err == nil && drift == "" && i < len(in.Elsewhere); i++ {
+			var other traffic.Balancer
+			if other, err = a.Balancers(in.Elsewhere[i].Traffic); err == nil {
+				drift, err = a.setRight(ctx, in, in.Elsewhere[i].Want, other)
+			}
+		}
 		if err != nil {
 			return out, classify(err)
 		}
@@ -89,12 +103,12 @@ func (a *Activities) KeepTraffic(ctx context.Context, in KeepTrafficInput) (Keep
 
 // setRight compares what the load balancer shows with what it should, and
 // changes it where the guard still wants that.
-func (a *Activities) setRight(ctx context.Context, in KeepTrafficInput, balancer traffic.Balancer) (drift string, err error) {
+func (a *Activities) setRight(ctx context.Context, in KeepTrafficInput, want traffic.Change, balancer traffic.Balancer) (drift string, err error) {
 	view, err := balancer.View(ctx)
 	if err != nil && len(view.Servers) == 0 {
 		return "", nil // A load balancer that is away cannot be set right; it is read again soon.
 	}
-	differs := view.Shows(in.Want)
+	differs := view.Shows(want)
 	if differs == nil && err == nil {
 		return "", nil
 	}
@@ -107,13 +121,13 @@ func (a *Activities) setRight(ctx context.Context, in KeepTrafficInput, balancer
 	if err := a.movedElsewhere(ctx, in); err != nil {
 		return "", err
 	}
-	effect := Effect{Service: in.Service, Epoch: in.Epoch, Key: "keep traffic", NotAfter: time.Now().Add(2 * time.Second)}
+	effect := Effect{Service: in.Service, Epoch: in.Epoch, Key: "keep traffic", NotAfter: time.Now().Add(patienceOf(in.Traffic, 2*time.Second))}
 	done, err := a.effects.admit(effect)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	if _, err := a.apply(ctx, effect, balancer, in.Want); err != nil {
+	if _, err := a.apply(ctx, effect, balancer, want); err != nil {
 		return "", err
 	}
 	return differs.Error(), nil

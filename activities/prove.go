@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-
 	"github.com/understudy-dr/understudy/activities/probe"
 	"github.com/understudy-dr/understudy/activities/speech"
 	"github.com/understudy-dr/understudy/runbooks"
@@ -37,6 +35,9 @@ type Proof struct {
 	Answered time.Time `json:"answered,omitzero"`
 }
 
+// lastCanary is what a canary gets at least, also where the time is over.
+const lastCanary = 2 * time.Second
+
 // Prove sends the canary; a service without one is asked for its health. A
 // wrong answer is final at once: trying again until one is right would prove
 // nothing. It changes nothing and heartbeats while it waits.
@@ -44,6 +45,13 @@ func (a *Activities) Prove(ctx context.Context, in ProveInput) (Proof, error) {
 	p := Proof{Timing: begin()}
 	stop := heartbeat(ctx)
 	defer stop()
+	whole := ctx
+	if left := time.Until(in.Until); !in.Until.IsZero() {
+		// A canary that is let wait longer than the tier has time would take a standby off that was only slow to start.
+		bounded, cancel := context.WithTimeout(ctx, max(left, lastCanary))
+		defer cancel()
+		ctx = bounded
+	}
 	for {
 		p.Tries++
 		p.Observation = a.proveOnce(ctx, in)
@@ -55,10 +63,13 @@ func (a *Activities) Prove(ctx context.Context, in ProveInput) (Proof, error) {
 			break
 		}
 		select {
+		case <-whole.Done():
+			return p, whole.Err()
 		case <-ctx.Done():
-			return p, ctx.Err()
 		case <-time.After(100 * time.Millisecond):
+			continue
 		}
+		break
 	}
 	p.Timing = p.Timing.end()
 	return p, nil
@@ -86,26 +97,4 @@ func (a *Activities) proveOnce(ctx context.Context, in ProveInput) runbooks.Obse
 	outcome := a.Canaries.Run(ctx, speech.CanaryRequest{Canary: *in.Canary, URL: in.URL, Audio: audio, TraceParent: in.TraceParent})
 	o.Finding, o.Detail = outcome.Finding, outcome.Detail
 	return o
-}
-
-// heartbeat beats every second until stopped, so that the engine notices within
-// seconds when this process dies.
-func heartbeat(ctx context.Context) (stop func()) {
-	if !activity.IsActivity(ctx) || activity.GetInfo(ctx).HeartbeatTimeout == 0 {
-		return func() {}
-	}
-	done := make(chan struct{})
-	go func() {
-		beat := time.NewTicker(time.Second)
-		defer beat.Stop()
-		for {
-			select {
-			case <-beat.C:
-				activity.RecordHeartbeat(ctx)
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { close(done) }
 }

@@ -33,6 +33,13 @@ type RecoveryResult struct {
 	Outcome string `json:"outcome"`
 	// Active is where the service runs since: primary, or a tier.
 	Active string `json:"active"`
+	// Made is the machine on which the service runs; nil where it runs on none of ours.
+	Made *Made `json:"made,omitempty"`
+	// Proven are the tiers whose standbys gave a right answer.
+	Proven []Proven `json:"proven,omitempty"`
+	// DataEpoch is the epoch below whose prefix the service's data is written since; it counts where DataKnown.
+	DataEpoch int64 `json:"data_epoch,omitempty"`
+	DataKnown bool  `json:"data_known,omitempty"`
 	// Reason is one sentence.
 	Reason string `json:"reason"`
 	// Verdict is what was diagnosed.

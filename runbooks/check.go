@@ -33,6 +33,10 @@ func (d *decoder) check(r *Runbook) {
 	}
 	d.checkURL("primary.url", r.Primary.URL, "http", "https")
 	d.checkName("primary.server", r.Primary.Server)
+	if a := r.Primary.Activate; a != nil {
+		d.checkCall("primary.activate.url", a.URL)
+		d.checkCall("primary.activate.undo", a.Undo)
+	}
 	d.checkFences("primary.fence", r.Primary.Fence)
 	d.checkHealth(r)
 	d.checkCanary(r.Canary)
@@ -149,6 +153,7 @@ func (d *decoder) checkFences(path string, fences []Fence) {
 
 func (d *decoder) checkTraffic(path string, t Traffic) {
 	d.checkURL(path+".front", t.Front, "http", "https")
+	d.checkRecord(path, t)
 	if t.Kind == "haproxy" || t.Kind == "nginx" {
 		d.checkName(path+".backend", t.Backend)
 	}

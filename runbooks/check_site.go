@@ -23,6 +23,7 @@ func (d *decoder) checkSite(s *Site) {
 		listeners[address] = key
 	}
 	d.checkStores(s)
+	d.checkAWS(s.AWS)
 	groups := map[string]bool{}
 	for i, g := range s.Sites {
 		if groups[g.Name] {
@@ -46,6 +47,21 @@ func (d *decoder) checkSite(s *Site) {
 	d.checkURL("ping", s.Ping, "http", "https")
 }
 
+func (d *decoder) checkAWS(a AWS) {
+	if a.AccessKey.IsZero() != a.SecretKey.IsZero() {
+		d.wrong("aws", "access_key and secret_key go together; write both or neither")
+	}
+	if !a.SessionToken.IsZero() && a.AccessKey.IsZero() {
+		d.wrong("aws.session_token", "a session token belongs to an access key; write access_key and secret_key too")
+	}
+	if a.Profile != "" && !a.AccessKey.IsZero() {
+		d.wrong("aws.profile", "credentials come from one place; write a profile or keys")
+	}
+	for service, endpoint := range a.Endpoints {
+		d.checkURL(join("aws.endpoints", service), strings.ReplaceAll(endpoint, "{region}", "region"), "http", "https")
+	}
+}
+
 func (d *decoder) checkStores(s *Site) {
 	owners := map[string]string{}
 	for name, store := range s.S3 {
@@ -53,6 +69,9 @@ func (d *decoder) checkStores(s *Site) {
 		d.checkURL(path+".endpoint", store.Endpoint, "http", "https")
 		if store.AccessKey.IsZero() != store.SecretKey.IsZero() {
 			d.wrong(path, "access_key and secret_key go together; write both or neither")
+		}
+		if m := store.Machines; m != "" && m != "role" && m != "anonymous" && !strings.HasPrefix(m, "/") {
+			d.wrong(path+".machines", "%q is neither role nor anonymous nor the absolute path of a credentials file", m)
 		}
 		for i, bucket := range store.Buckets {
 			if other := owners[bucket]; other != "" {

@@ -43,7 +43,8 @@ func (d *decoder) checkTier(path string, r *Runbook, t Tier) {
 	if t.Traffic != nil {
 		traffic = *t.Traffic
 	}
-	need("server", t.Server == "" && traffic.Kind != "route53", "it is the standby's name at the load balancer")
+	need("server", t.Server == "", "it is the standby's name at the load balancer")
+	d.checkOwnRecord(path, r, t)
 	if t.Server != "" && len(traffic.Servers) > 0 && traffic.Servers[t.Server] == "" && t.Provision == nil {
 		d.wrong(path+".server", "traffic.servers has no %q; name its address there", t.Server)
 	}
@@ -57,14 +58,21 @@ func (d *decoder) checkTier(path string, r *Runbook, t Tier) {
 		need("provision", t.Provision == nil, "a "+t.Name+" standby must be made: kind local, ec2 or libvirt")
 	}
 	need("activate", t.Name == TierWarm && t.Activate == nil, "a warm standby rests; say which call makes it serve")
-	if t.Name == TierHot && t.Activate != nil {
-		d.wrong(path+".activate", "a hot standby serves already; a resting one is tier warm")
+	if t.Activate != nil && t.Provision != nil {
+		d.wrong(path+".activate", "a machine that is made serves when it has started; activate goes with an instance that runs already")
+	}
+	if t.Activate != nil {
+		d.checkCall(path+".activate.url", t.Activate.URL)
+		d.checkCall(path+".activate.undo", t.Activate.Undo)
 	}
 	need("approval", t.Name == TierCrossRegion && t.Approval == nil, "two sites cannot decide alone: write approval: {roles: [approver]}, or {waived: true} where a third site arbitrates")
 	if t.Hold && t.Name != TierHot && t.Name != TierWarm {
 		d.wrong(path+".hold", "a machine that is made gets no traffic before it is proven anyway; leave the key out")
 	}
 	d.checkProvision(path+".provision", t.Provision)
+	if t.Provision != nil && t.Provision.Keep == "stopped" && len(r.DataOf(t.Name)) > 0 {
+		d.wrong(path+".provision.keep", "a prepared machine goes on from the data that it was stopped with, and data must follow this service; launch from an image instead")
+	}
 	for i, v := range t.Volumes {
 		at := fmt.Sprintf("%s.volumes[%d]", path, i)
 		d.checkURL(at+".source", v.Source, "s3")
@@ -72,33 +80,18 @@ func (d *decoder) checkTier(path string, r *Runbook, t Tier) {
 			d.wrong(at+".mount", "%q is relative; write an absolute path", v.Mount)
 		}
 	}
+	if t.Provision != nil && t.Provision.Host != "" && len(t.Volumes)+len(r.DataOf(t.Name)) > 0 {
+		d.wrong(path+".provision.host", "volumes and data are brought to Understudy's own host only; let the command on %s bring them there, and leave volumes and data out", t.Provision.Host)
+	}
 	if len(t.Volumes) > 0 && t.Provision == nil {
 		d.wrong(path+".volumes", "a running standby has its model already; volumes go with provision")
 	}
 }
 
-func (d *decoder) checkProvision(path string, p *Provision) {
-	if p == nil {
-		return
-	}
-	if p.Kind == "local" && d.known(path+".command") && len(p.Command) == 0 {
-		d.wrong(path+".command", "the list is empty; write the program and its arguments")
-	}
-	for i, place := range p.Placements {
-		at := fmt.Sprintf("%s.placements[%d]", path, i)
-		need := func(key, value string) {
-			if value == "" {
-				d.wrong(join(at, key), "the key is missing; kind %s needs it in each placement", p.Kind)
-			}
-		}
-		if place.Instance != "" {
-			continue
-		}
-		need("image", place.Image)
-		if p.Kind == "ec2" {
-			need("region", place.Region)
-			need("type", place.Type)
-		}
+// checkCall wants a path at the standby, or a whole URL.
+func (d *decoder) checkCall(path, call string) {
+	if call != "" && !strings.HasPrefix(call, "/") {
+		d.checkURL(path, strings.NewReplacer(EpochMark, "1", FromMark, "1").Replace(call), "http", "https")
 	}
 }
 

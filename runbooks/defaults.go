@@ -29,6 +29,9 @@ func (r *Runbook) fill() {
 		or(&r.Settings[i].Unavailable, "last-known")
 	}
 	fillFences(r.Primary.Fence)
+	if r.Primary.Activate != nil {
+		or(&r.Primary.Activate.Method, "POST")
+	}
 	r.Traffic.fill()
 	fillBatches(r.Batches)
 	for i := range r.Tiers {

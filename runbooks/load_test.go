@@ -113,6 +113,9 @@ func TestMistakes(t *testing.T) {
 		}
 		return changed
 	}
+	machine := func(key string) string {
+		return replace("{name: hot", "{name: cold, provision: {kind: local, command: [x], "+key+"}")
+	}
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":                   {"", "the file is empty"},
 		"not yaml":                {"a: [", "not YAML"},
@@ -140,6 +143,10 @@ func TestMistakes(t *testing.T) {
 		"negative duration":       {minimal + "policy: {cooldown: -1s}\n", "is negative"},
 		"key of another kind":     {replace("backend: asr", "backend: asr, file: /x"), "it belongs to kind nginx"},
 		"binary":                  {"\x00\x01\x02", "r.yaml:1:1"},
+		"option for a host":       {machine("host: -oProxyCommand=x"), "is no host that ssh could reach"},
+		"two hosts":               {machine(`host: "a b"`), "is no host that ssh could reach"},
+		"no port":                 {machine("ports: [7860, 70000]"), "ports[1]: 70000 is no port"},
+		"variable with a dash":    {machine("env: {A-B: c}"), `"A-B" is no name of a variable`},
 		"wrong kind":              {replace("kind: haproxy", "kind: f5"), `"f5" is not known; allowed: haproxy, nginx, route53, command`},
 		"heartbeat without needs": {minimal + "heartbeat: {failures: 3}\n", "heartbeat.interval: the key is missing"},
 	} {
@@ -196,8 +203,8 @@ func TestRunbooksThatContradictEachOther(t *testing.T) {
 }
 
 func TestNoticesTellWhatIsNotBuilt(t *testing.T) {
-	_, problems := parse(t, minimal+"drill: {schedule: \"0 3 * * *\"}\n")
-	if problems.Err() != nil || len(problems.Notices()) != 1 || !strings.Contains(problems[0].String(), "notice: drill: drills are not scheduled yet") {
+	_, problems := parse(t, minimal+"heartbeat: {interval: 1s}\n")
+	if problems.Err() != nil || len(problems.Notices()) != 1 || !strings.Contains(problems[0].String(), "notice: heartbeat: the heartbeat does not probe yet") {
 		t.Errorf("got %v", problems)
 	}
 }

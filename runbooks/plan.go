@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -12,6 +14,15 @@ import (
 // PrimaryName is the name of the primary where tiers are named: as the active,
 // and as a rung once it is repaired.
 const PrimaryName = "primary"
+
+// AddressMark stands in a URL for the address of a machine that is still to be
+// made, EpochMark for the epoch of the recovery.
+const (
+	AddressMark = "{address}"
+	EpochMark   = "{epoch}"
+	// FromMark stands for the epoch whose data is taken over.
+	FromMark = "{from}"
+)
 
 // Target is one place where a service can run.
 type Target struct {
@@ -22,6 +33,24 @@ type Target struct {
 	// Server is its name at the load balancer.
 	Server string `json:"server,omitempty"`
 	Site   string `json:"site,omitempty"`
+	// Address is where the load balancer must send to, as host:port, for a machine that was made; empty where the load
+	// balancer knows the place by itself.
+	Address string `json:"address,omitempty"`
+}
+
+// At is the target once its machine has an address.
+func (t Target) At(address string) Target {
+	t.URL = strings.ReplaceAll(t.URL, AddressMark, address)
+	if u, err := url.Parse(t.URL); err == nil {
+		t.Address = u.Host
+		if u.Port() == "" {
+			t.Address = net.JoinHostPort(u.Hostname(), map[string]string{"https": "443"}[u.Scheme])
+			if u.Scheme != "https" {
+				t.Address = net.JoinHostPort(u.Hostname(), "80")
+			}
+		}
+	}
+	return t
 }
 
 // Plan is what a recovery would do, in order. It is pure data: shown before
@@ -60,16 +89,29 @@ type Step struct {
 
 // Names of the steps of a recovery, in plans, timelines and progress alike.
 const (
-	StepClaim    = "claim"
-	StepDiagnose = "diagnose"
-	StepGate     = "gate"
-	StepProve    = "prove"
-	StepCutOver  = "cut over"
-	StepVerify   = "verify"
-	StepFence    = "fence host"
-	StepSettle   = "settle"
-	StepReport   = "report"
-	StepUndo     = "undo"
+	StepClaim     = "claim"
+	StepDiagnose  = "diagnose"
+	StepApprove   = "approve"
+	StepCheck     = "check"
+	StepMount     = "mount"
+	StepRestore   = "restore"
+	StepProvision = "provision"
+	StepBoot      = "boot"
+	StepActivate  = "activate"
+	StepLoad      = "load"
+	StepGate      = "gate"
+	StepProve     = "prove"
+	StepCutOver   = "cut over"
+	StepVerify    = "verify"
+	StepFence     = "fence host"
+	StepRelease   = "release machine"
+	StepSettle    = "settle"
+	StepReport    = "report"
+	StepUndo      = "undo"
+	StepOrphans   = "orphans"
+	StepQuiesce   = "quiesce"
+	StepProtect   = "protect again"
+	StepResume    = "resume batches"
 )
 
 // TargetNamed finds the primary or a tier's standby.
@@ -81,6 +123,16 @@ func (r Runbook) TargetNamed(name string) (Target, bool) {
 		return Target{Name: t.Name, URL: t.URL, Server: t.Server, Site: t.Site}, true
 	}
 	return Target{}, false
+}
+
+// NameOf is the target whose server a load balancer names so: primary, or a tier.
+func (r Runbook) NameOf(server string) string {
+	for _, t := range r.Tiers {
+		if t.Server == server && server != r.Primary.Server {
+			return t.Name
+		}
+	}
+	return PrimaryName
 }
 
 // TierNamed finds a tier.
@@ -142,6 +194,21 @@ func NewPlan(r Runbook, active Target, failed []string) Plan {
 	return plan
 }
 
+// Only is the plan that tries one tier alone; empty means all.
+func (p Plan) Only(tier string) Plan {
+	if tier == "" {
+		return p
+	}
+	p.Rungs = slices.Clone(p.Rungs)
+	for i := range p.Rungs {
+		if rung := &p.Rungs[i]; rung.Tier != tier && rung.Refused == "" {
+			rung.Refused, rung.Steps = "only "+tier+" was asked for", nil
+		}
+	}
+	p.Hash = p.hash()
+	return p
+}
+
 // Tries reports whether any rung would be tried.
 func (p Plan) Tries() bool {
 	return slices.ContainsFunc(p.Rungs, func(rung Rung) bool { return rung.Refused == "" })
@@ -164,8 +231,9 @@ func stepsTo(r Runbook, active Target, rung Rung) []Step {
 	if traffic.Backend != "" {
 		balancer += " " + traffic.Backend
 	}
-	steps := []Step{{Name: StepGate, What: fmt.Sprintf("ask %s for %s", rung.Target.URL, strings.Join(gateChecks(r), ", "))}}
-	if rung.Hold && r.Canary != nil {
+	tier, _ := r.TierNamed(rung.Tier)
+	steps := append(stepsBefore(r, tier), Step{Name: StepGate, What: fmt.Sprintf("ask %s for %s", rung.Target.URL, strings.Join(gateChecks(r), ", "))})
+	if (rung.Hold || tier.Rests()) && r.Canary != nil {
 		steps = append(steps, Step{Name: StepProve, What: "send the canary to " + rung.Target.URL + ", before it has any traffic"})
 	}
 	steps = append(steps,
@@ -185,6 +253,12 @@ func stepsTo(r Runbook, active Target, rung Rung) []Step {
 			what += "; required"
 		}
 		steps = append(steps, Step{Name: StepFence, What: what, Final: true})
+	}
+	if from, _ := r.TierNamed(active.Name); from.Provision != nil {
+		steps = append(steps, Step{Name: StepRelease, What: from.Provision.releaseText() + " the failed machine", Final: true})
+	}
+	if b := r.BatchesOf(rung.Tier); b != nil {
+		steps = append(steps, Step{Name: StepResume, What: "have interrupted batches of " + b.Store + " go on there, slowly at first"})
 	}
 	return append(steps,
 		Step{Name: StepSettle, What: fmt.Sprintf("canaries keep passing for %s, then the switch is committed", r.Policy.Confirm)},

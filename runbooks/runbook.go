@@ -57,6 +57,8 @@ type Primary struct {
 	Server string `json:"server" jsonschema:"required"`
 	// The site it stands in; groups services for the watchdog.
 	Site string `json:"site,omitempty"`
+	// The call that lets a mended primary take over the data of epoch {from}, and write below epoch {epoch} from then on: the way home needs it where data moves.
+	Activate *Activate `json:"activate,omitempty"`
 	// How to make sure that a failed primary can do no harm.
 	Fence []Fence `json:"fence,omitempty"`
 }

@@ -12,6 +12,8 @@ type Site struct {
 	DataDir string `json:"data_dir,omitempty"`
 	// S3 endpoints by name; the one called default serves every bucket that no other names.
 	S3 map[string]S3 `json:"s3,omitempty"`
+	// How AWS is reached, for machines and names there.
+	AWS AWS `json:"aws,omitzero"`
 	// Where epochs are written, outside Temporal. Without it two Understudys on one service cannot see each other.
 	Epochs *EpochStore `json:"epochs,omitempty"`
 	// Where reports are written as well: s3://bucket/prefix. They are always on disk.
@@ -62,6 +64,23 @@ type S3 struct {
 	AccessKey Secret `json:"access_key,omitzero"`
 	// Secret access key, by reference.
 	SecretKey Secret `json:"secret_key,omitzero"`
+	// How machines that are made from images sign their requests here: role (that of the machine), anonymous, or the path of a credentials file on the image, in the format of the AWS tools. Default role.
+	Machines string `json:"machines,omitempty"`
+}
+
+// AWS is how AWS is reached. Without any key, the AWS SDK's usual sources are
+// asked: environment, shared files, the role of the machine.
+type AWS struct {
+	// Access key id, by reference.
+	AccessKey Secret `json:"access_key,omitzero"`
+	// Secret access key, by reference.
+	SecretKey Secret `json:"secret_key,omitzero"`
+	// Session token of temporary credentials, by reference.
+	SessionToken Secret `json:"session_token,omitzero"`
+	// Profile of the shared configuration files, in the place of keys.
+	Profile string `json:"profile,omitempty"`
+	// Other endpoints than AWS's own, by service, such as ec2: for private endpoints and for tests. {region} stands for the region.
+	Endpoints map[string]string `json:"endpoints,omitempty"`
 }
 
 // EpochStore is where epochs are written, outside Temporal.

@@ -26,7 +26,7 @@ type Tier struct {
 	Site string `json:"site,omitempty"`
 	// How to fence this standby should it be the active one that fails.
 	Fence []Fence `json:"fence,omitempty"`
-	// warm: the call that makes a resting instance serve.
+	// The call that makes a resting instance serve (warm), or tells a running one that from now on it is the one that writes data (hot).
 	Activate *Activate `json:"activate,omitempty"`
 	// A person must agree first. Cross-region needs this unless waived.
 	Approval *Approval `json:"approval,omitempty"`
@@ -46,7 +46,7 @@ type Tier struct {
 
 // Activate is the call that makes a resting instance serve.
 type Activate struct {
-	// Path or URL of the call.
+	// Path at the standby, or URL, of the call. {epoch} stands for the epoch of the recovery.
 	URL string `json:"url" jsonschema:"required"`
 	// The request's method. Default POST.
 	Method string `json:"method,omitempty" jsonschema:"enum=POST,enum=PUT,enum=GET"`
@@ -68,23 +68,33 @@ type Approval struct {
 type Provision struct {
 	// local starts a process on a host; ec2 and libvirt start a virtual machine from an image.
 	Kind string `json:"kind" jsonschema:"required,enum=local,enum=ec2,enum=libvirt"`
-	// kind local: program and arguments. No shell is involved.
-	Command []string `json:"command,omitempty" kind:"local!"`
-	// kind local: extra environment of the program.
-	Env map[string]string `json:"env,omitempty" kind:"local"`
-	// kind local: directory to start in.
-	Dir string `json:"dir,omitempty" kind:"local"`
+	// Program and arguments that start the service. No shell is involved. kind ec2, libvirt: the machine runs it as a systemd unit; without command and unit the image starts its service by itself.
+	Command []string `json:"command,omitempty" kind:"local!,ec2,libvirt"`
+	// Extra environment of the service.
+	Env map[string]string `json:"env,omitempty" kind:"local,ec2,libvirt"`
+	// Directory to start in.
+	Dir string `json:"dir,omitempty" kind:"local,ec2,libvirt"`
+	// kind ec2, libvirt: user of the machine that runs the command. Default root.
+	User string `json:"user,omitempty" kind:"ec2,libvirt"`
+	// kind ec2, libvirt: systemd unit of the image that starts the service, in the place of a command. The image must not start it by itself, or it could start before its volumes are there.
+	Unit string `json:"unit,omitempty" kind:"ec2,libvirt"`
 	// kind local: start it on this host over ssh instead of here, as user@host.
 	Host string `json:"host,omitempty" kind:"local"`
 	// kind local: address at which the program answers. Default 127.0.0.1, or the host's name.
 	Address string `json:"address,omitempty" kind:"local"`
-	// kind local: GPU memory that must be free, in MiB.
+	// kind local: TCP ports that must be free before the start, on every address of the host.
+	Ports []int `json:"ports,omitempty" kind:"local"`
+	// kind local: GPU memory that must be free, in MiB, on one of the cards. Asked only where nvidia-smi is installed.
 	GPUMemory int `json:"gpu_memory,omitempty" kind:"local"`
 	// kind local: disk that must be free, in MiB.
 	Disk int `json:"disk,omitempty" kind:"local"`
 	// kind ec2: instance profile of the machine.
 	Profile string `json:"profile,omitempty" kind:"ec2"`
-	// kind ec2, libvirt: stopped starts a prepared machine again instead of launching a new one.
+	// kind ec2: size of the root volume in GiB. Default: that of the image.
+	RootSize int `json:"root_size,omitempty" kind:"ec2"`
+	// kind ec2: rate, 100 to 300 MiB/s, at which the root volume is read from its snapshot ahead of use. A model in the image is slow to load without it; AWS charges for it.
+	RootRate int `json:"root_rate,omitempty" kind:"ec2"`
+	// kind ec2, libvirt: stopped starts prepared machines again, those that placements name as instance. What was prepared is never removed: it is stopped again. Not for services with data.
 	Keep string `json:"keep,omitempty" kind:"ec2,libvirt" jsonschema:"enum=stopped"`
 	// kind libvirt: connection URI, such as qemu+ssh://host/system.
 	URI string `json:"uri,omitempty" kind:"libvirt"`
@@ -102,15 +112,15 @@ type Placement struct {
 	Zone string `json:"zone,omitempty"`
 	// Machine type.
 	Type string `json:"type,omitempty"`
-	// Image, by id or by name.
+	// Image, by id or by name. kind ec2: a name is looked for among the account's own images of the region.
 	Image string `json:"image,omitempty"`
 	// Subnet of the machine.
 	Subnet string `json:"subnet,omitempty"`
 	// Security groups of the machine.
 	SecurityGroups []string `json:"security_groups,omitempty"`
-	// A capacity reservation that is used first.
+	// kind ec2: a capacity reservation that is used first; when it is full, the same place is tried without it.
 	Reservation string `json:"reservation,omitempty"`
-	// A prepared machine that is started instead (keep: stopped).
+	// A prepared machine that is started instead (keep: stopped). It must carry the tags managed-by: understudy and service.
 	Instance string `json:"instance,omitempty"`
 	// Price of an hour in the site's currency, for the reports.
 	Price float64 `json:"price,omitempty"`

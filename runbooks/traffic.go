@@ -22,8 +22,12 @@ type Traffic struct {
 	Servers map[string]string `json:"servers,omitempty" kind:"nginx!,command!"`
 	// kind command: program and arguments; it is called with view or apply as its last argument. No shell is involved.
 	Command []string `json:"command,omitempty" kind:"command!"`
-	// kind route53: hosted zone.
+	// kind route53: id of the hosted zone, such as Z0123456789ABC.
 	Zone string `json:"zone,omitempty" kind:"route53!"`
-	// kind route53: record name.
+	// kind route53: name of the records. Each server has a weighted one of type A, AAAA or CNAME, with the server's name as its set identifier. They are made beforehand, with a TTL of 60 seconds or less; clients keep an old address for so long.
 	Record string `json:"record,omitempty" kind:"route53!"`
+	// kind route53: the server, by its set identifier, that has weight while no other has. A tier with traffic of its own names here the site that it leaves, which then comes off the traffic in the same moment, and back on it when the tier is left.
+	Home string `json:"home,omitempty" kind:"route53"`
+	// kind route53: region of Route 53's control plane. Only China (cn-northwest-1) and GovCloud (us-gov-west-1) need it. Default us-east-1.
+	Region string `json:"region,omitempty" kind:"route53"`
 }

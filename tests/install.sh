@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that are missing for a purpose, and says which
-# and why. Where nothing is missing, it does and says nothing.
+# Installs the Debian packages and Go programs that are missing for a purpose,
+# and says which and why. Where nothing is missing, it does and says nothing.
 #
 #   tests/install.sh demo|test
 set -eu
@@ -26,12 +26,15 @@ demo,test flite                   flite                                         
 demo,test sox                     sox                                           converts the recordings
 test      nginx-light             nginx                                         the other load balancer
 test      etcd-server             etcd                                          config center and epoch store
-test      s3fs                    s3fs                                          mounts model volumes from S3
+demo,test s3fs                    s3fs                                          mounts model volumes from S3
 test      sqlite3                 sqlite3                                       looks into the databases that are replicated
+test      ffmpeg                  ffmpeg                                        decodes the recordings that sox does not know
 test      socat                   socat                                         the bare recovery script that benchmarks compare with
 test      curl                    curl                                          the same
 test      jq                      jq                                            the same
 test      chromium                chromium                                      looks at the web pages
+test      openssh-server          sshd                                          the other host on which a standby is started by ssh
+test      cloud-init              cloud-init                                    checks the documents that machines boot with
 EOF
 }
 
@@ -66,6 +69,10 @@ install() {
 		ours=yes
 		as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
 	fi
+	case " $* " in
+	# We want its checker. Without this file it would set up this machine anew at its next boot.
+	*" cloud-init "*) as_root sh -c 'mkdir -p /etc/cloud && touch /etc/cloud/cloud-init.disabled' ;;
+	esac
 	if ! { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@"; } >"$log" 2>&1; then
 		tail -n 20 "$log" >&2
 		echo "apt-get could not install them; its last words are above." >&2
@@ -73,7 +80,7 @@ install() {
 	fi
 	if [ -d /run/systemd/system ]; then
 		for package in "$@"; do
-			for unit in $(dpkg -L "$package" | sed -n 's|^\(/usr\)\{0,1\}/lib/systemd/system/\([^@]*\.service\)$|\2|p'); do
+			for unit in $(dpkg -L "$package" | sed -nE 's#^(/usr)?/lib/systemd/system/([^@]*\.(service|socket))$#\2#p'); do
 				as_root systemctl disable --quiet "$unit" >/dev/null 2>&1 || true
 			done
 		done
@@ -109,9 +116,14 @@ if [ -n "$lacking" ]; then
 	echo "Installed."
 fi
 
-# MinIO is a Go program that nobody packages; the version is the one that tests/harness/minio.go names.
-if [ "$purpose" = test ] && [ -z "${UNDERSTUDY_MINIO:-}" ] && ! PATH=$PATH:$(go env GOPATH)/bin:$(go env GOBIN) command -v minio >/dev/null; then
-	version=$(sed -n 's/.*MinIOVersion = "\(.*\)"/\1/p' tests/harness/minio.go)
-	echo "Missing on this machine: minio, the S3 server of the tests. Building it with go install takes about 2 minutes, once."
-	GOFLAGS="" go install "github.com/minio/minio@$version"
-fi
+# tool installs a Go program that nobody packages, in the version that a file of tests/harness names.
+#
+#   tool PROGRAM PATH PACKAGE FILE WHY
+tool() {
+	if [ -n "$2" ] || PATH=$PATH:$(go env GOPATH)/bin:$(go env GOBIN) command -v "$1" >/dev/null; then return; fi
+	version=$(sed -n 's/^.*Version = "\(.*\)"$/\1/p' "tests/harness/$4")
+	echo "Missing on this machine: $1, $5. Building it with go install, once; that can take 2 minutes."
+	GOFLAGS="" go install "$3@$version"
+}
+tool minio "${UNDERSTUDY_MINIO:-}" github.com/minio/minio minio.go "the S3 server"
+tool litestream "${UNDERSTUDY_LITESTREAM:-}" github.com/benbjohnson/litestream/cmd/litestream litestream.go "which replicates the service's database"

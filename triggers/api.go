@@ -1,17 +1,13 @@
 package triggers
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"regexp"
-	"slices"
-	"strconv"
+	"path"
+	"reflect"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -20,247 +16,160 @@ import (
 	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/runbooks"
+	"github.com/understudy-dr/understudy/triggers/audit"
 	"github.com/understudy-dr/understudy/workflows"
 )
 
-// askIn bounds how long a guard or a recovery may take to answer a question.
-const askIn = 3 * time.Second
+const (
+	// askIn bounds how long a guard or a recovery may take to answer a question.
+	askIn = 3 * time.Second
+	// maxRequest is the largest body of a request of people's, in bytes.
+	maxRequest = 64 << 10
+)
 
 // Standbys asks a running standby whether it could be used.
 type Standbys interface {
 	CheckStandby(ctx context.Context, in activities.CheckStandbyInput) (activities.Gate, error)
 }
 
+// Makers asks whether a tier's machine could be made now.
+type Makers interface {
+	CheckMachine(ctx context.Context, in activities.CheckMachineInput) (activities.MachineGate, error)
+}
+
+// Recorder keeps what people decided.
+type Recorder interface {
+	Record(e audit.Entry) error
+}
+
 // APIConfig is what the API works with.
 type APIConfig struct {
 	Library  func() *runbooks.Library
 	Guards   Guards
+	Orders   Orders
 	Standbys Standbys
+	Makers   Makers
+	Machines Machines
+	Lookouts Lookouts
 	Reports  reports.Store
+	Audit    Recorder
 	// Link leads to a workflow in the Temporal UI.
 	Link    func(workflowID string) string
 	Version string
+	Log     *slog.Logger
 }
 
 // API answers what people and programs ask, below /api/v1. Its description is
 // at /api/v1/openapi.json; errors are problem+json (RFC 9457).
-type API struct{ APIConfig }
-
-// Mount adds the API to a server.
-func (c APIConfig) Mount(mux *http.ServeMux) {
-	config := huma.DefaultConfig("Understudy", c.Version)
-	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/api/v1/openapi", "", "/api/v1/schemas"
-	api, a := humago.New(mux, config), &API{c}
-	get(api, "/api/v1/services", "list-services", "Every service, where it runs, and what its guard does", a.services)
-	get(api, "/api/v1/services/{service}", "get-service", "One service, with its guard's latest decisions", a.service)
-	get(api, "/api/v1/services/{service}/plan", "get-plan", "What a recovery would do now, and why tiers would be refused", a.plan)
-	get(api, "/api/v1/recoveries", "list-recoveries", "Past and running recoveries, newest first", a.recoveries)
-	get(api, "/api/v1/recoveries/{id}", "get-recovery", "One recovery: live progress, or its report", a.recovery)
+type API struct {
+	APIConfig
+	past *archive
+	feed *feed
 }
 
+// NewAPI makes the API.
+func NewAPI(c APIConfig) *API {
+	a := &API{APIConfig: c, past: newArchive(c.Reports)}
+	a.feed = newFeed(a)
+	return a
+}
+
+// Close ends the event streams: they would keep a server from stopping.
+func (a *API) Close() { a.feed.close() }
+
+// Mount adds the API to a server.
+func (a *API) Mount(mux *http.ServeMux) {
+	api := humago.New(mux, a.description())
+
+	get(api, "/services", "list-services", "Every service, where it runs, and what its guard does", a.services)
+	get(api, "/services/{service}", "get-service", "One service, with all that its guard knows", a.service)
+	get(api, "/services/{service}/plan", "get-plan", "What a recovery would do now, why tiers would be refused, and how long steps took before", a.plan)
+	get(api, "/services/{service}/why", "get-decisions", "The guard's latest decisions with their reasons, also those to do nothing", a.why)
+	get(api, "/recoveries", "list-recoveries", "Past and running recoveries, newest first", a.recoveries)
+	get(api, "/recoveries/{id}", "get-recovery", "One recovery: live progress or report, and what may be ordered now", a.recovery)
+	get(api, "/recoveries/{id}/report", "get-report", "The report of a recovery, as JSON or, with Accept: text/markdown, for people", a.reportFile)
+	get(api, "/recoveries/{id}/report.md", "get-report-markdown", "The report of a recovery, for people", a.reportMarkdown)
+	get(api, "/machines", "list-machines", "The machines that carry our tags", a.machines)
+	get(api, "/services/{service}/readiness", "get-readiness", "Would each tier work right now? What was found, since when, and what to do", a.readiness)
+	stream(api, "/events", "follow-all", "Changes of all services and recoveries, as server-sent events", a.followAll)
+	stream(api, "/recoveries/{id}/events", "follow-recovery", "A recovery while it runs, as server-sent events; the stream ends with it", a.followOne)
+
+	post(api, "/services/{service}/recover", "recover", "Start a recovery", a.recover)
+	post(api, "/services/{service}/drill", "drill", "Practise the way to standbys, without any traffic", a.drill)
+	post(api, "/services/{service}/failback", "failback", "Take the planned way home to the primary", a.failback)
+	post(api, "/services/{service}/pause", "pause", "Start no recovery of a service by itself", a.pause)
+	post(api, "/services/{service}/resume", "resume", "End a pause", a.resume)
+	post(api, "/pause", "pause-all", "Start no recovery of any service by itself", a.pauseAll)
+	post(api, "/resume", "resume-all", "End the pauses of all services", a.resumeAll)
+	post(api, "/recoveries/{id}/abort", "abort", "Stop a recovery", a.abort)
+	post(api, "/recoveries/{id}/approve", "approve", "Agree to the plan that a recovery asks about", a.approve)
+	post(api, "/recoveries/{id}/reject", "reject", "Refuse the plan that a recovery asks about", a.reject)
+	post(api, "/recoveries/{id}/answer", "answer", "Answer another question of a recovery", a.answer)
+	post(api, "/recoveries/{id}/retry", "retry", "Undo what the tier that is tried did, and try it again", a.retry)
+	post(api, "/recoveries/{id}/skip", "skip", "Undo what the tier that is tried did, and try the next one", a.skip)
+	post(api, "/recoveries/{id}/commit", "commit", "Keep a provisional switch", a.commit)
+	post(api, "/recoveries/{id}/rollback", "rollback", "Take a provisional switch back", a.rollback)
+}
+
+// description is the frame of the OpenAPI document; the operations fill it.
+func (a *API) description() huma.Config {
+	config := huma.DefaultConfig("Understudy", a.Version)
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = base+"/openapi", "", base+"/schemas"
+	config.Info.Description = "Brings self-hosted speech services back: what runs where, what a recovery would do, and the decisions of people. " +
+		"Reading takes the role viewer, deciding the role responder; some questions take approver. " +
+		"Every decision carries an Idempotency-Key: sent again with the same key it is answered again, and not done again."
+	config.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
+	config.Servers = []*huma.Server{{URL: "/", Description: "this Understudy"}}
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"password": {Type: "http", Scheme: "basic", Description: "A user of the web config file, with a role in the site file. On loopback without a web config file nobody logs in."},
+	}
+	config.Security = []map[string][]string{{"password": {}}}
+	return config
+}
+
+// schemaName names a type in the document: those of other rooms with the room
+// before it, because two rooms may use one word.
+func schemaName(t reflect.Type, hint string) string {
+	named := t
+	for named.Kind() == reflect.Pointer || named.Kind() == reflect.Slice || named.Kind() == reflect.Array {
+		named = named.Elem()
+	}
+	name, room := huma.DefaultSchemaNamer(t, hint), path.Base(named.PkgPath())
+	if named.Name() == "" || room == "triggers" || room == "v2" || room == "." {
+		return name
+	}
+	return strings.ToUpper(room[:1]) + room[1:] + name
+}
+
+// base is where the API begins.
+const base = "/api/v1"
+
+// failures are the statuses with which an operation may fail.
+var failures = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable}
+
 func get[In, Out any](api huma.API, path, id, what string, handler func(context.Context, *In) (*Out, error)) {
-	huma.Register(api, huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: what}, handler)
+	huma.Register(api, huma.Operation{OperationID: id, Method: http.MethodGet, Path: base + path, Summary: what, Tags: tags(path), Errors: failures}, handler)
+}
+
+func post[In, Out any](api huma.API, path, id, what string, handler func(context.Context, *In) (*Out, error)) {
+	huma.Register(api, huma.Operation{
+		OperationID: id, Method: http.MethodPost, Path: base + path, Summary: what, Tags: tags(path), MaxBodyBytes: maxRequest,
+		Errors: append([]int{http.StatusConflict}, failures...),
+	}, handler)
+}
+
+// tags group operations by what they are about.
+func tags(path string) []string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if first == "pause" || first == "resume" {
+		first = "services"
+	}
+	return []string{first}
 }
 
 // Body wraps what an operation answers.
 type Body[T any] struct{ Body T }
-
-// Service is one service as lists show it.
-type Service struct {
-	Service string    `json:"service"`
-	Active  string    `json:"active" doc:"where it runs: primary, or a tier"`
-	Since   time.Time `json:"since"`
-	State   string    `json:"state" doc:"ready, recovering, cooling down, paused, away or unknown"`
-	Epoch   int64     `json:"epoch"`
-	Running string    `json:"running,omitempty" doc:"id of the recovery that runs"`
-	Last    string    `json:"last,omitempty" doc:"outcome of the latest recovery"`
-	Problem string    `json:"problem,omitempty"`
-}
-
-// ServiceDetail is one service with all that its guard knows.
-type ServiceDetail struct {
-	Service
-	Guard   workflows.GuardState `json:"guard"`
-	Runbook string               `json:"runbook" doc:"hash of the runbook as it stands now"`
-	Link    string               `json:"link" doc:"the guard in the Temporal UI"`
-}
-
-// Recovery is one recovery as lists show it.
-type Recovery struct {
-	ID         string    `json:"id"`
-	Service    string    `json:"service"`
-	Epoch      int64     `json:"epoch"`
-	Mode       string    `json:"mode"`
-	Outcome    string    `json:"outcome" doc:"running, or how it ended"`
-	Tier       string    `json:"tier,omitempty"`
-	Verdict    string    `json:"verdict,omitempty"`
-	Reason     string    `json:"reason"`
-	Started    time.Time `json:"started"`
-	RTOSeconds float64   `json:"rto_seconds,omitempty"`
-	Objective  string    `json:"objective,omitempty"`
-}
-
-// RecoveryDetail is one recovery with its whole report.
-type RecoveryDetail struct {
-	ID     string           `json:"id"`
-	Report workflows.Report `json:"report"`
-	Link   string           `json:"link" doc:"the recovery in the Temporal UI"`
-}
-
-// PlanDetail is a plan with what would be found at its gates now.
-type PlanDetail struct {
-	Plan  runbooks.Plan              `json:"plan"`
-	Gates map[string]activities.Gate `json:"gates" doc:"answers of the running standbys, by tier"`
-}
-
-type serviceInput struct {
-	Service string `path:"service" maxLength:"63"`
-}
-
-func (a *API) services(ctx context.Context, _ *struct{}) (*Body[[]Service], error) {
-	names := a.Library().Services()
-	all := make([]Service, len(names))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, parallel)
-	for i, name := range names {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			state, err := a.state(ctx, name)
-			all[i] = summarize(name, state, err)
-		})
-	}
-	wg.Wait()
-	return &Body[[]Service]{all}, nil
-}
-
-func (a *API) service(ctx context.Context, in *serviceInput) (*Body[ServiceDetail], error) {
-	r, ok := a.Library().Lookup(in.Service)
-	if !ok {
-		return nil, a.unknown(in.Service)
-	}
-	state, err := a.state(ctx, in.Service)
-	return &Body[ServiceDetail]{ServiceDetail{
-		Service: summarize(in.Service, state, err), Guard: state, Runbook: r.Hash(), Link: a.Link(workflows.GuardID(in.Service)),
-	}}, nil
-}
-
-func (a *API) plan(ctx context.Context, in *serviceInput) (*Body[PlanDetail], error) {
-	r, ok := a.Library().Lookup(in.Service)
-	if !ok {
-		return nil, a.unknown(in.Service)
-	}
-	state, err := a.state(ctx, in.Service)
-	if err != nil {
-		state.Active = runbooks.PrimaryName // the plan for the day when even the guard is away
-	}
-	active, ok := r.TargetNamed(state.Active)
-	if !ok {
-		return nil, huma.Error409Conflict(fmt.Sprintf("%s runs on tier %s, which its runbook no longer has", in.Service, state.Active))
-	}
-	plan := runbooks.NewPlan(r, active, nil)
-	detail := PlanDetail{Plan: plan, Gates: map[string]activities.Gate{}}
-	for _, rung := range plan.Rungs {
-		if rung.Refused != "" || strings.Contains(rung.Target.URL, "{") {
-			continue
-		}
-		gate, err := a.Standbys.CheckStandby(ctx, activities.CheckStandbyInput{Target: rung.Target, Health: r.Health, Version: r.Version, Settings: r.Settings})
-		if err != nil {
-			gate.Refusals = append(gate.Refusals, err.Error())
-		}
-		detail.Gates[rung.Tier] = gate
-	}
-	return &Body[PlanDetail]{detail}, nil
-}
-
-func (a *API) recoveries(ctx context.Context, in *struct {
-	Service string `query:"service" maxLength:"63" doc:"only of this service"`
-	Limit   int    `query:"limit" default:"20" minimum:"1" maximum:"200"`
-}) (*Body[[]Recovery], error) {
-	services := a.Library().Services()
-	if in.Service != "" {
-		services = []string{in.Service}
-	}
-	all := []Recovery{}
-	for _, service := range services {
-		found, err := a.recoveriesOf(ctx, service, in.Limit)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	slices.SortStableFunc(all, func(x, y Recovery) int {
-		return cmp.Or(y.Started.Compare(x.Started), cmp.Compare(y.Epoch, x.Epoch))
-	})
-	return &Body[[]Recovery]{all[:min(len(all), in.Limit)]}, nil
-}
-
-// recoveriesOf lists the newest recoveries of a service: the running one from
-// its guard, the others from the reports, which need no engine.
-func (a *API) recoveriesOf(ctx context.Context, service string, limit int) ([]Recovery, error) {
-	var all []Recovery
-	if state, err := a.state(ctx, service); err == nil && state.Running != nil {
-		if report, err := a.progress(ctx, service, state.Running.Epoch); err == nil {
-			all = append(all, Listed(report))
-		}
-	}
-	names, err := a.Reports.List(ctx, service+"/")
-	if err != nil {
-		return nil, huma.Error503ServiceUnavailable("the reports cannot be listed", err)
-	}
-	for i := len(names) - 1; i >= 0 && len(all) < limit; i-- {
-		if !strings.HasSuffix(names[i], ".json") {
-			continue
-		}
-		content, err := a.Reports.Read(ctx, names[i])
-		if err != nil {
-			return nil, huma.Error503ServiceUnavailable("a report cannot be read", err)
-		}
-		var report workflows.Report
-		if json.Unmarshal(content, &report) == nil && !slices.ContainsFunc(all, func(r Recovery) bool { return r.Epoch == report.Epoch }) {
-			all = append(all, Listed(report))
-		}
-	}
-	return all, nil
-}
-
-var recoveryID = regexp.MustCompile(`^([a-z0-9-]+)-([0-9]+)$`)
-
-// ParseRecoveryID takes the id of a recovery apart, such as fun-asr-7.
-func ParseRecoveryID(id string) (service string, epoch int64, ok bool) {
-	parts := recoveryID.FindStringSubmatch(id)
-	if parts == nil {
-		return "", 0, false
-	}
-	epoch, err := strconv.ParseInt(parts[2], 10, 64)
-	return parts[1], epoch, err == nil
-}
-
-func (a *API) recovery(ctx context.Context, in *struct {
-	ID string `path:"id" maxLength:"90" doc:"service and epoch, such as fun-asr-7"`
-}) (*Body[RecoveryDetail], error) {
-	service, epoch, ok := ParseRecoveryID(in.ID)
-	if !ok {
-		return nil, huma.Error404NotFound("a recovery's id is its service and its epoch, such as fun-asr-7")
-	}
-	report, err := a.report(ctx, service, epoch)
-	if err != nil {
-		return nil, huma.Error404NotFound(fmt.Sprintf("there is no recovery %d of %s", epoch, service), err)
-	}
-	return &Body[RecoveryDetail]{RecoveryDetail{ID: in.ID, Report: report, Link: a.Link(workflows.RecoveryID(service, epoch))}}, nil
-}
-
-// report finds a recovery's report: written down, or live in the engine.
-func (a *API) report(ctx context.Context, service string, epoch int64) (report workflows.Report, err error) {
-	content, err := a.Reports.Read(ctx, workflows.ReportName(service, epoch)+".json")
-	if err == nil {
-		return report, json.Unmarshal(content, &report)
-	}
-	if !errors.Is(err, reports.ErrNone) {
-		return report, err
-	}
-	return a.progress(ctx, service, epoch)
-}
 
 func (a *API) state(ctx context.Context, service string) (workflows.GuardState, error) {
 	ctx, cancel := context.WithTimeout(ctx, askIn)
@@ -276,41 +185,4 @@ func (a *API) progress(ctx context.Context, service string, epoch int64) (workfl
 
 func (a *API) unknown(service string) error {
 	return huma.Error404NotFound(fmt.Sprintf("there is no service %q; there are: %s", service, strings.Join(a.Library().Services(), ", ")))
-}
-
-// Listed is a report as lists show it.
-func Listed(r workflows.Report) Recovery {
-	l := Recovery{
-		ID: fmt.Sprintf("%s-%d", r.Service, r.Epoch), Service: r.Service, Epoch: r.Epoch, Mode: r.Mode, Outcome: r.Outcome, Tier: r.Tier,
-		Verdict: r.Verdict, Reason: r.Reason, Started: r.Started, RTOSeconds: r.RTOSeconds,
-	}
-	if l.Outcome == "" {
-		l.Outcome, l.Reason = "running", r.Trigger.Text
-	}
-	if r.Objective > 0 {
-		l.Objective = r.Objective.String()
-	}
-	return l
-}
-
-func summarize(name string, s workflows.GuardState, err error) Service {
-	out := Service{Service: name, Active: s.Active, Since: s.Since, Epoch: s.Epoch}
-	if s.Last != nil {
-		out.Last = s.Last.Outcome
-	}
-	switch {
-	case err != nil:
-		out.State, out.Problem = "unknown", "the guard does not answer: "+err.Error()
-	case s.Running != nil:
-		out.State, out.Running = "recovering", fmt.Sprintf("%s-%d", name, s.Running.Epoch)
-	case s.Paused != nil:
-		out.State = "paused"
-	case time.Now().Before(s.CooldownUntil):
-		out.State = "cooling down"
-	case s.Active != runbooks.PrimaryName:
-		out.State = "away"
-	default:
-		out.State = "ready"
-	}
-	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -12,6 +13,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/triggers"
 	"github.com/understudy-dr/understudy/workflows"
 )
@@ -24,6 +26,7 @@ type guards struct {
 	client    client.Client
 	namespace string
 	ui        string
+	library   func() *runbooks.Library
 }
 
 var (
@@ -134,6 +137,79 @@ func (g *guards) Terminate(ctx context.Context, service string, epoch int64, rea
 		return nil // it has ended already
 	}
 	return err
+}
+
+// Budget asks the budget of all services, starting it where needed.
+func (g *guards) Budget(ctx context.Context, in activities.BudgetInput) (result activities.BudgetResult, err error) {
+	start := g.client.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
+		ID: workflows.BudgetID, TaskQueue: workflows.TaskQueue, WorkflowTaskTimeout: workflows.TaskTimeout, StaticSummary: "what all services share",
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+	}, workflows.Budget, workflows.BudgetState{})
+	handle, err := g.client.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: start,
+		UpdateOptions: client.UpdateWorkflowOptions{
+			WorkflowID: workflows.BudgetID, UpdateName: workflows.TakeUpdateName, Args: []any{in}, WaitForStage: client.WorkflowUpdateStageCompleted,
+		},
+	})
+	if err != nil {
+		return result, fmt.Errorf("ask the budget: %w", err)
+	}
+	return result, handle.Get(ctx, &result)
+}
+
+// Holds tells what a service's guard holds on to.
+func (g *guards) Holds(ctx context.Context, service string) (activities.Held, error) {
+	state, err := g.State(ctx, service)
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		return activities.Held{At: time.Now(), Active: runbooks.PrimaryName}, nil
+	}
+	if err != nil {
+		return activities.Held{}, fmt.Errorf("ask the guard of %s: %w", service, err)
+	}
+	held := activities.Held{At: time.Now(), Active: state.Active, DataEpoch: state.DataEpoch, DataKnown: state.DataKnown, Proofs: state.Proofs}
+	if g.library != nil {
+		if r, ok := g.library().Lookup(service); ok {
+			held.Target, _ = state.Target(r)
+		}
+	}
+	held.Epoch = state.Epoch
+	held.Recovering = state.Running != nil && state.Running.Mode != workflows.ModeDrill
+	if state.Running != nil {
+		held.Running = append(held.Running, state.Running.Epoch)
+	}
+	if state.Made != nil {
+		held.Machines = append(held.Machines, state.Made.Machine.ID)
+	}
+	return held, nil
+}
+
+// Drill asks a guard for a drill; the key is the update's id, so that a repeated request is answered again.
+func (g *guards) Drill(ctx context.Context, in activities.AskDrillInput) (activities.AskDrillResult, error) {
+	handle, err := g.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: workflows.GuardID(in.Service), UpdateID: in.Key, UpdateName: workflows.DrillUpdateName, WaitForStage: client.WorkflowUpdateStageCompleted,
+		Args: []any{workflows.DrillUpdate{By: "the schedule", Reason: "scheduled", Tiers: in.Tiers, Scheduled: true}},
+	})
+	if err != nil {
+		return activities.AskDrillResult{}, fmt.Errorf("ask the guard of %s: %w", in.Service, err)
+	}
+	var answer workflows.RecoverAnswer
+	if err := handle.Get(ctx, &answer); err != nil {
+		return activities.AskDrillResult{}, err
+	}
+	return activities.AskDrillResult{Started: answer.Started, Epoch: answer.Epoch, Reason: answer.Reason}, nil
+}
+
+// StartBatch starts the workflow of a job, or finds that it runs.
+func (g *guards) StartBatch(ctx context.Context, in activities.StartBatchInput) error {
+	_, err := g.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: workflows.BatchID(in.Service, in.Job), TaskQueue: workflows.BatchQueue, StaticSummary: "batch " + in.Job + " of " + in.Service,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+	}, workflows.Batch, workflows.BatchInput{Service: in.Service, Job: in.Job, Takeover: in.Takeover})
+	if err != nil {
+		return fmt.Errorf("start batch %s of %s: %w", in.Job, in.Service, err)
+	}
+	return nil
 }
 
 // Announce hands news to an announcement, starting it where needed. One that

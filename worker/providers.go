@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/awsclient"
 	"github.com/understudy-dr/understudy/activities/chat"
 	"github.com/understudy-dr/understudy/activities/chat/slack"
+	"github.com/understudy-dr/understudy/activities/chat/wecom"
 	"github.com/understudy-dr/understudy/activities/epoch"
 	epochetcd "github.com/understudy-dr/understudy/activities/epoch/etcd"
 	"github.com/understudy-dr/understudy/activities/epoch/s3store"
@@ -36,6 +38,7 @@ import (
 	"github.com/understudy-dr/understudy/activities/traffic/command"
 	"github.com/understudy-dr/understudy/activities/traffic/haproxy"
 	"github.com/understudy-dr/understudy/activities/traffic/nginx"
+	"github.com/understudy-dr/understudy/activities/traffic/route53"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -54,7 +57,7 @@ func providers(site runbooks.Site, library func() *runbooks.Library) (activities
 	deps := activities.Deps{
 		Library:   library,
 		Prober:    prober,
-		Balancers: balancers(),
+		Balancers: balancers(awsclient.New(site.AWS)),
 		Canaries:  speech.NewCanaryRunner(speech.NewClient()),
 		Files:     files.NewCache(files.CacheConfig{Opener: sources.New(objects), Dir: filepath.Join(site.DataDir, "files")}),
 		Settings: settings.NewReader(settings.ReaderConfig{
@@ -66,7 +69,11 @@ func providers(site runbooks.Site, library func() *runbooks.Library) (activities
 		Fences: fence.New(fence.Config{Secret: secrets.Resolve, Prober: prober}),
 		Links:  site.Links,
 	}
+	if err := machineProviders(&deps, site, objects); err != nil {
+		return deps, err
+	}
 	var err error
+	deps.Batches = batchTools(site, objects)
 	if deps.Engine, err = engineName(site.DataDir); err != nil {
 		return deps, err
 	}
@@ -84,7 +91,7 @@ func providers(site runbooks.Site, library func() *runbooks.Library) (activities
 }
 
 // balancers makes a load balancer for each traffic section, once.
-func balancers() func(runbooks.Traffic) (traffic.Balancer, error) {
+func balancers(account *awsclient.Account) func(runbooks.Traffic) (traffic.Balancer, error) {
 	var mu sync.Mutex
 	made := map[string]traffic.Balancer{}
 	return func(t runbooks.Traffic) (traffic.Balancer, error) {
@@ -94,7 +101,7 @@ func balancers() func(runbooks.Traffic) (traffic.Balancer, error) {
 		if b, ok := made[key]; ok {
 			return b, nil
 		}
-		b, err := newBalancer(t)
+		b, err := newBalancer(t, account)
 		if err == nil {
 			made[key] = b
 		}
@@ -102,12 +109,14 @@ func balancers() func(runbooks.Traffic) (traffic.Balancer, error) {
 	}
 }
 
-func newBalancer(t runbooks.Traffic) (traffic.Balancer, error) {
+func newBalancer(t runbooks.Traffic, account *awsclient.Account) (traffic.Balancer, error) {
 	switch t.Kind {
 	case "haproxy":
 		return haproxy.New(t)
 	case "nginx":
 		return nginx.New(t)
+	case "route53":
+		return route53.New(route53.Config{Traffic: t, Account: account})
 	case "command":
 		return command.New(t)
 	default:
@@ -170,6 +179,15 @@ func chats(c runbooks.Chat) (map[string]chat.Messenger, error) {
 		}
 		if made["slack"], err = slack.New(slack.Config{Token: token, APIURL: c.Slack.APIURL}); err != nil {
 			return nil, fmt.Errorf("chat.slack: %w", err)
+		}
+	}
+	if c.WeCom != nil {
+		key, err := secrets.Resolve(c.WeCom.Key)
+		if err != nil {
+			return nil, fmt.Errorf("chat.wecom.key: %w", err)
+		}
+		if made["wecom"], err = wecom.New(wecom.Config{Key: key, APIURL: c.WeCom.APIURL}); err != nil {
+			return nil, fmt.Errorf("chat.wecom: %w", err)
 		}
 	}
 	return made, nil

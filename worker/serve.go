@@ -41,6 +41,7 @@ type program struct {
 	acts     *activities.Activities
 	deps     activities.Deps
 	worker   sdkworker.Worker
+	batches  sdkworker.Worker
 }
 
 // Serve runs the whole program until the context ends: engine, worker,
@@ -51,27 +52,32 @@ func Serve(ctx context.Context, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	port, err := listen(c.Site.Listen.API)
+	door, err := open(c.Site, c.Log, p.registry)
 	if err != nil {
 		return err
 	}
-	defer port.Close()
+	defer door.Close()
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.stop())
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
 
-	server := newHTTPServer(
+	server, err := newHTTPServer(door,
 		triggers.NewAlerts(p.library.Load, p.guards, pager{p.deps.Chats, p.library.Load}, c.Log, p.registry),
 		triggers.APIConfig{
-			Library: p.library.Load, Guards: p.guards, Standbys: p.acts, Reports: p.deps.Reports, Link: p.guards.Link, Version: c.Version,
+			Library: p.library.Load, Guards: p.guards, Orders: p.guards, Standbys: p.acts, Makers: p.acts, Machines: machineLister{p.library.Load, p.deps.Providers, p.guards}, Lookouts: p.guards,
+			Reports: p.deps.Reports, Link: p.guards.Link, Version: c.Version,
 		}, p.registry, c.Log)
-	server.serve(port)
+	if err != nil {
+		return err
+	}
+	server.serve(door)
 	if err := p.startGuards(ctx); err != nil {
 		return errors.Join(err, server.drain())
 	}
+	go p.keepStanding(ctx)
 	server.ready.Store(true)
-	c.Log.Info("Understudy is ready", "services", len(p.library.Load().Services()), "api", "http://"+c.Site.Listen.API, "temporal_ui", c.Site.Links.Temporal, "engine", p.engine.address)
+	c.Log.Info("Understudy is ready", "services", len(p.library.Load().Services()), "api", server.scheme()+"://"+c.Site.Listen.API, "temporal_ui", c.Site.Links.Temporal, "engine", p.engine.address)
 	if c.Ready != nil {
 		c.Ready()
 	}
@@ -128,7 +134,7 @@ func (p *program) start(ctx context.Context) error {
 	if p.engine, err = connect(ctx, p.Config, p.Log, meter); err != nil {
 		return err
 	}
-	p.guards = &guards{client: p.engine.client, namespace: p.engine.namespace, ui: p.Site.Links.Temporal}
+	p.guards = &guards{client: p.engine.client, namespace: p.engine.namespace, ui: p.Site.Links.Temporal, library: p.library.Load}
 	p.deps.Guards, p.deps.Namespace = p.guards, p.engine.namespace
 	p.deps.SearchAttributes = prepareNamespace(ctx, p.engine, p.Log)
 	p.acts = activities.New(p.deps)
@@ -147,6 +153,10 @@ func (p *program) start(ctx context.Context) error {
 	p.worker.RegisterActivity(p.acts)
 	if err := p.worker.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
+	}
+	p.batches = p.newBatchWorker()
+	if err := p.batches.Start(); err != nil {
+		return fmt.Errorf("start the worker of batches: %w", err)
 	}
 	return nil
 }
@@ -181,8 +191,8 @@ func (p *program) reloadOnHangup(ctx context.Context) {
 			}
 			p.library.Store(library)
 			p.warm(ctx)
-			if err := p.startGuards(ctx); err != nil {
-				p.Log.Error("a guard could not be started", "error", err)
+			if err := errors.Join(p.startGuards(ctx), p.startStanding(ctx)); err != nil {
+				p.Log.Error("not everything could be started for the new runbooks", "error", err)
 			}
 			p.Log.Info("the runbooks were reloaded", "services", len(library.Services()))
 		}
@@ -190,6 +200,9 @@ func (p *program) reloadOnHangup(ctx context.Context) {
 }
 
 func (p *program) stop() error {
+	if p.batches != nil {
+		p.batches.Stop()
+	}
 	if p.worker != nil {
 		p.worker.Stop()
 	}

@@ -15,36 +15,53 @@ import (
 // climb tries one rung and reports whether the service runs there, verified. A
 // rung that fails takes back what it did.
 func (r *recovery) climb(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict) bool {
-	due := workflow.Now(ctx).Add(rung.Within.D())
 	foot := r.undo.mark()
+	r.current = nil
+	if r.try(ctx, rung, verdict) {
+		return true
+	}
+	if ctx.Err() == nil && r.report.Outcome == "" {
+		r.unwind(ctx, foot) // the traffic fence stays: the failed active must not come back by itself
+		r.report.Active, r.report.Made = r.in.Active.Name, r.in.Made
+		r.report.DataEpoch, r.report.DataKnown = r.in.DataEpoch, r.in.DataKnown
+	}
+	return false
+}
 
-	// Step 1. The gate: health, readiness, version, settings of the standby.
-	if !r.gate(ctx, rung) {
+// try is the story of one rung.
+func (r *recovery) try(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict) bool {
+	r.began = workflow.Now(ctx)
+	due := r.began.Add(rung.Within.D())
+	tier, _ := r.in.Runbook.TierNamed(rung.Tier)
+	// Step 1. A standby that rests is woken, one that does not exist is made.
+	if tier.Rests() {
+		var ok bool
+		if due, ok = r.prepare(ctx, &rung, tier); !ok {
+			return false
+		}
+	}
+	// Step 2. The gate: health, readiness, version, settings of the standby.
+	if !r.gate(ctx, rung, verdict) {
 		return false
 	}
-	// Step 2. Proof before traffic, where the standby is held, or where the failed one still answers somehow.
-	if (rung.Hold || verdict != runbooks.Dead) && !r.prove(ctx, rung) {
+	// Step 3. Proof before traffic, where the standby is held or new, or where the failed one still answers somehow.
+	if (rung.Hold || tier.Rests() || verdict != runbooks.Dead) && !r.prove(ctx, rung, verdict) {
 		return false
 	}
-	// Step 3. An alert that has resolved meanwhile: look once more, before anything is changed.
+	// Step 4. An alert that has resolved meanwhile: look once more, before anything is changed.
 	if r.resolved && r.cameBack(ctx) {
 		return false
 	}
-	// Step 4. Cut over: pin the failed primary off the traffic, put the standby on it, read back.
+	// Step 5. Cut over: pin the failed primary off the traffic, put the standby on it, read back.
 	if !r.cutOver(ctx, rung, verdict, due) {
-		if ctx.Err() == nil && r.report.Outcome == "" {
-			r.unwind(ctx, foot+1)
-		}
 		return false
 	}
-	// Step 5. Verify through the front door.
+	// Step 6. Verify through the front door.
 	if r.verify(ctx, rung, due) {
 		return true
 	}
 	if ctx.Err() == nil {
-		r.undo.entries[foot+1] = r.takenOff(rung) // what does not pass gets no traffic, also where the load balancer had moved by itself
-		r.unwind(ctx, foot+1)                     // the traffic fence below it stays: the failed active must not come back by itself
-		r.report.Active = r.in.Active.Name
+		r.undo.entries[len(r.undo.entries)-1] = r.takenOff(rung) // what does not pass gets no traffic, also where the load balancer had moved by itself
 	}
 	return false
 }
@@ -52,7 +69,7 @@ func (r *recovery) climb(ctx workflow.Context, rung runbooks.Rung, verdict runbo
 // gate refuses a standby that must not be used, with every reason. One that
 // answers, and that a self-moving balancer may already have put on the traffic,
 // is taken off it again.
-func (r *recovery) gate(ctx workflow.Context, rung runbooks.Rung) bool {
+func (r *recovery) gate(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict) bool {
 	gate, known := r.gates[rung.Tier]
 	if !known {
 		var err error
@@ -70,6 +87,9 @@ func (r *recovery) gate(ctx workflow.Context, rung runbooks.Rung) bool {
 		rec.State, rec.Reason = Refused, strings.Join(gate.Refusals, "; ")
 	}
 	r.note(ctx, rec)
+	if len(gate.Refusals) > 0 {
+		r.suspectShared(verdict, rung, gate.Finding, join(gate.Refusals))
+	}
 	r.report.share(&r.mark, PartDecide, gate.Ended)
 	// One that the load balancer has chosen, and with which nothing is known to be wrong, is better than nobody.
 	if len(gate.Refusals) > 0 && gate.Answers && !gate.Unsure {
@@ -86,7 +106,7 @@ func (r *recovery) askSlowly(ctx workflow.Context, target runbooks.Target) (acti
 }
 
 // prove sends the canary to the standby itself.
-func (r *recovery) prove(ctx workflow.Context, rung runbooks.Rung) bool {
+func (r *recovery) prove(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict) bool {
 	if r.in.Runbook.Canary == nil {
 		return true // its health was asked a moment ago
 	}
@@ -100,6 +120,7 @@ func (r *recovery) prove(ctx workflow.Context, rung runbooks.Rung) bool {
 	r.report.share(&r.mark, PartVerify, proof.Ended)
 	if !proof.Passed {
 		shut(Refused, proof.Observation.Detail, proof.Timing)
+		r.suspectShared(verdict, rung, proof.Observation.Finding, proof.Observation.Detail)
 		r.takeOut(ctx, rung, proof.Observation.Detail)
 		return false
 	}
@@ -147,36 +168,45 @@ func (r *recovery) cameBack(ctx workflow.Context) bool {
 func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict, due time.Time) bool {
 	shut := r.open(ctx, runbooks.StepCutOver, rung.Tier, fmt.Sprintf("%s off the traffic, %s on it", r.in.Active.Server, rung.Target.Server))
 	source := r.in.Runbook.TrafficOf(r.in.Active.Name)
-	r.undo.push(undo{what: r.in.Active.Server + " back as it was", act: func(ctx workflow.Context) error {
+	r.pinned = &undo{what: r.in.Active.Server + " back as it was", act: func(ctx workflow.Context) error {
 		_, err := r.restore(ctx, source, r.in.Active.Server, traffic.Ready)
 		return err
-	}})
+	}}
 	r.undo.push(r.backAsFound(rung))
 	within := max(due.Sub(workflow.Now(ctx)), time.Second)
 	in := activities.CutOverInput{
 		Effect: r.effect(ctx, "cut-"+rung.Tier, within), Holder: r.report.Recovery,
 		From: r.in.Active, To: rung.Target, Health: r.in.Runbook.Health, Source: source, Cut: verdict != runbooks.Dead,
 	}
-	if tier, ok := r.in.Runbook.TierNamed(rung.Tier); ok && tier.Traffic != nil {
-		in.Destination = tier.Traffic
+	destination := r.in.Runbook.TrafficOf(rung.Tier)
+	if !sameTraffic(source, destination) {
+		in.Destination = &destination
 	}
-	options := switchTraffic
+	proof := r.proveInput(r.in.Runbook.TrafficOf(rung.Tier).Front, due)
+	in.Prove, r.proof = &proof, nil
+	options := switching(source, destination)
 	options.ScheduleToCloseTimeout = within
 	options.WaitForCancellation = true // an abort undoes it, and must know that it is over
 	result, err := do(ctx, options, fmt.Sprintf("pin the failed %s, traffic to %s", r.in.Active.Server, rung.Target.Server), acts.CutOver, in)
 	if err != nil {
 		shut(Failed, reason(err), result.Timing)
 		if errorType(err) == activities.ErrTypeSuperseded {
-			r.undo.entries = nil // what stands there now is somebody else's
-			r.end(OutcomeSuperseded, reason(err))
+			r.superseded(reason(err))
 		}
 		return false
 	}
 	r.report.Claim, r.claimed = result.Claim, result.Claimed
+	r.proof = result.Proof
 	r.report.Active, r.report.Fenced = rung.Target.Name, appendNew(r.in.Fenced, r.in.Active.Server)
+	r.report.Made = nil
+	r.follow(rung)
 	what := fmt.Sprintf("%s is pinned off the traffic, %s is on it; read back", r.in.Active.Server, rung.Target.Server)
 	if r.movedByItself(rung) {
 		what += "; the load balancer had moved by itself"
+	}
+	if result.Unfenced != "" {
+		what = fmt.Sprintf("%s is on the traffic; read back. The load balancer of %s is away (%s): it is told as soon as it is back", rung.Target.Server, r.in.Active.Name, result.Unfenced)
+		r.report.Advice = append(r.report.Advice, "the load balancer that "+r.in.Active.Name+" stands behind did not answer; see that it sends nobody there when it comes back")
 	}
 	if !result.Claimed {
 		what += "; " + result.Claim
@@ -187,6 +217,25 @@ func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict run
 	return true
 }
 
+// follow notes what has moved together with the traffic: the machine, and from
+// where on the data is written.
+func (r *recovery) follow(rung runbooks.Rung) {
+	m := r.current
+	if m == nil {
+		return // a standby that follows the data by itself goes on writing where its operator lets it
+	}
+	r.report.Made = m.made
+	if r.in.Runbook.Writes(m.tier) {
+		r.report.DataEpoch, r.report.DataKnown = r.in.Epoch, true
+	}
+	r.report.Restored, r.report.RPOSeconds = nil, 0
+	for _, d := range m.restored {
+		lag := d.Lag(r.in.Trigger.OutageSince).Seconds()
+		r.report.Restored = append(r.report.Restored, Recovered{Restored: d, LagSeconds: lag})
+		r.report.RPOSeconds = max(r.report.RPOSeconds, lag)
+	}
+}
+
 // backAsFound brings a rung's server back into the state in which it was found:
 // a load balancer that had moved by itself goes on sending it the traffic.
 func (r *recovery) backAsFound(rung runbooks.Rung) undo {
@@ -194,7 +243,7 @@ func (r *recovery) backAsFound(rung runbooks.Rung) undo {
 		return r.takenOff(rung) // at a load balancer of its own, which was not looked at before
 	}
 	otherwise := traffic.Ready
-	if rung.Hold {
+	if rung.Hold || r.current != nil {
 		otherwise = traffic.Maint
 	}
 	return undo{what: rung.Target.Server + " back as it was", tier: rung.Tier, act: func(ctx workflow.Context) error {
@@ -205,7 +254,13 @@ func (r *recovery) backAsFound(rung runbooks.Rung) undo {
 
 // takenOff takes a rung's server off the traffic.
 func (r *recovery) takenOff(rung runbooks.Rung) undo {
+	made := r.current
 	return undo{what: rung.Target.Server + " off the traffic", tier: rung.Tier, act: func(ctx workflow.Context) error {
+		if made != nil && r.before != nil {
+			if s, ok := r.before.Server(rung.Target.Server); ok {
+				rung.Target.Address = s.Address // the slot no longer points at a machine that goes
+			}
+		}
 		_, err := r.set(ctx, rung, traffic.Maint, "undo")
 		return err
 	}}
@@ -228,11 +283,13 @@ func (r *recovery) verify(ctx workflow.Context, rung runbooks.Rung, due time.Tim
 	in := r.proveInput(front, due)
 	var proof activities.Proof
 	var err error
-	if in.Canary == nil && quick(in.Health) {
+	if r.proof != nil {
+		proof = *r.proof
+	} else if in.Canary == nil && quick(in.Health) {
 		in.Until = time.Time{}
 		proof, err = glance(ctx, "ask the front door", acts.Prove, in)()
 	}
-	if in.Canary != nil || err != nil || !proof.Passed {
+	if err != nil || !proof.Passed {
 		in.Until = due
 		r.tell(ctx, r.color(), false)
 		proof, err = do(ctx, longLook, "canary through the front door, "+front, acts.Prove, in)
@@ -248,6 +305,9 @@ func (r *recovery) verify(ctx workflow.Context, rung runbooks.Rung, due time.Tim
 	}
 	shut(Done, "through the front door: "+proof.Observation.Detail, proof.Timing)
 	r.report.Verified, r.report.Tier = proof.Answered, rung.Tier
+	r.report.Proven = append(r.report.Proven, activities.Proven{
+		Tier: rung.Tier, At: proof.Answered, Seconds: proof.Answered.Sub(r.began).Seconds(), Epoch: r.in.Epoch, Mode: r.in.Mode,
+	})
 	r.report.RTOSeconds = max(proof.Answered.Sub(r.in.Trigger.OutageSince).Seconds(), 0)
 	if tier, ok := r.in.Runbook.TierNamed(rung.Tier); ok && tier.Objectives != nil && tier.Objectives.RTO > 0 {
 		r.report.Objective = tier.Objectives.RTO
@@ -258,27 +318,30 @@ func (r *recovery) verify(ctx workflow.Context, rung runbooks.Rung, due time.Tim
 
 // set brings a rung's server into a state, where the rung's load balancer is.
 func (r *recovery) set(ctx workflow.Context, rung runbooks.Rung, state traffic.State, act string) (activities.SetTrafficResult, error) {
-	options := switchTraffic
+	options := switching(r.in.Runbook.TrafficOf(rung.Tier))
 	options.ScheduleToCloseTimeout = undoWithin
 	return do(ctx, options, fmt.Sprintf("%s: %s", rung.Target.Server, state), acts.SetTraffic, activities.SetTrafficInput{
 		Effect: r.effect(ctx, act+"-"+rung.Tier, 0), Traffic: r.in.Runbook.TrafficOf(rung.Tier),
-		Change: traffic.Change{Set: []traffic.Assignment{{Server: rung.Target.Server, State: state}}},
+		Change: traffic.Change{Set: []traffic.Assignment{{Server: rung.Target.Server, State: state, Address: rung.Target.Address}}},
 	})
 }
 
 // restore brings a server back into the state in which it was found, or into
 // another one where that is not known.
 func (r *recovery) restore(ctx workflow.Context, balancer runbooks.Traffic, server string, otherwise traffic.State) (activities.SetTrafficResult, error) {
-	state := otherwise
+	state, address := otherwise, ""
 	if r.before != nil {
 		if s, ok := r.before.Server(server); ok {
 			state = s.State
+			if r.current != nil && server == r.current.rung.Target.Server {
+				address = s.Address // the slot no longer points at a machine that is gone
+			}
 		}
 	}
-	options := switchTraffic
+	options := switching(balancer)
 	options.ScheduleToCloseTimeout = undoWithin
 	return do(ctx, options, fmt.Sprintf("%s back: %s", server, state), acts.SetTraffic, activities.SetTrafficInput{
 		Effect: r.effect(ctx, "restore-"+server, 0), Traffic: balancer,
-		Change: traffic.Change{Set: []traffic.Assignment{{Server: server, State: state}}},
+		Change: traffic.Change{Set: []traffic.Assignment{{Server: server, State: state, Address: address}}},
 	})
 }

@@ -39,8 +39,41 @@ type Ask struct {
 	Alert *Alert
 	// Force and Supersede are a person's.
 	Force, Supersede bool
+	// Tier, Plan and Role are a person's as well; see RecoverUpdate.
+	Tier, Plan, Role string
+	// Drill asks for practice, of these Tiers.
+	Drill bool
+	Tiers []string
+	// Failback asks for the planned way home.
+	Failback bool
 	// Looked is what a look at the active found, where the decision asked for one.
 	Looked *Glance
+}
+
+// mode is that of the recovery that is asked for.
+func (a Ask) mode() string {
+	switch {
+	case a.Drill:
+		return ModeDrill
+	case a.Failback:
+		return ModeFailback
+	default:
+		return ModeLive
+	}
+}
+
+// approves is the hash of the plan to which the person who asks has agreed, and
+// may agree: it is for every tier of it that asks.
+func (a Ask) approves(r runbooks.Runbook) string {
+	if a.Plan == "" {
+		return ""
+	}
+	for _, t := range r.Tiers {
+		if (a.Tier == "" || a.Tier == t.Name) && t.Approval != nil && a.Role != "" && !slices.Contains(t.Approval.Roles, a.Role) {
+			return ""
+		}
+	}
+	return a.Plan
 }
 
 // Glance is a look at the active.
@@ -66,6 +99,33 @@ func Decide(s GuardState, plan runbooks.Plan, ask Ask, now time.Time) Decision {
 		case known != nil && known.Resolved:
 			return decide(Ignore, "the alert has resolved already; this is a late copy")
 		}
+	}
+	if ask.Failback {
+		switch {
+		case s.Running != nil && s.Running.Mode != ModeDrill:
+			return decide(Ignore, "%s %d is running since %s", kind(s.Running.Mode), s.Running.Epoch, clock(s.Running.Started))
+		case !s.away():
+			return decide(Ignore, "the service is at home, on its primary")
+		}
+		return decide(Start, "%s", ask.Trigger.Text)
+	}
+	if ask.Drill {
+		switch firing := s.firing(now); {
+		case s.Running != nil:
+			return decide(Ignore, "%s %d is running since %s; a drill makes way for it", kind(s.Running.Mode), s.Running.Epoch, clock(s.Running.Started))
+		case s.Paused != nil:
+			return decide(Ignore, "paused by %s since %s: %s", s.Paused.By, clock(s.Paused.Since), s.Paused.Reason)
+		case s.away():
+			return decide(Ignore, "the service runs on %s; drills are for good times", s.Active)
+		case firing != nil:
+			return decide(Ignore, "an alert fires since %s; drills are for good times", clock(firing.StartsAt))
+		case now.Before(s.CooldownUntil):
+			return decide(Ignore, "cooldown until %s", clock(s.CooldownUntil))
+		}
+		return decide(Start, "%s", ask.Trigger.Text)
+	}
+	if s.Running != nil && s.Running.Mode == ModeDrill {
+		s.Running = nil // a drill makes way for what is real: it is decided as if none were running
 	}
 	switch {
 	case s.Running != nil && ask.Supersede:
@@ -121,6 +181,13 @@ func refusals(plan runbooks.Plan) string {
 		return "the runbook has no other tier"
 	}
 	return text
+}
+
+func kind(mode string) string {
+	if mode == ModeLive {
+		return "recovery"
+	}
+	return mode
 }
 
 // clock words a time in the one zone that all readers share.

@@ -56,20 +56,50 @@ func (r *recovery) fenceOnce(ctx workflow.Context, i int, f runbooks.Fence) bool
 			return true
 		}
 		shut(Failed, reason(err), result.Timing)
-		switch r.question(ctx, "the required fence of "+r.in.Active.Name+" failed: "+reason(err),
-			Choice{"retry", "the fence is tried once more"},
-			Choice{"skip", "the recovery goes on, and the failed host may still write"},
-			Choice{"stop", "the recovery stops where it stands"}) {
+		answer := r.question(ctx, Question{Text: "the required fence of " + r.in.Active.Name + " failed: " + reason(err), Choices: []Choice{
+			{"retry", "the fence is tried once more"},
+			{"skip", "the recovery goes on, and the failed host may still write"},
+			{"stop", "the recovery stops where it stands"},
+		}})
+		switch answer.choice() {
 		case "retry":
 			continue
 		case "skip":
-			r.note(ctx, Record{Step: runbooks.StepFence, Tier: r.in.Active.Name, State: Noted, Reason: "skipped by " + r.answer.By + ": " + r.answer.Reason})
+			r.note(ctx, Record{Step: runbooks.StepFence, Tier: r.in.Active.Name, State: Noted, Reason: "skipped by " + answer.By + ": " + answer.Reason})
 			r.fences = append(r.fences, i)
 			return true
 		default:
 			r.report.Advice = append(r.report.Advice, "the failed host is not fenced; stop "+r.in.Active.URL+" by hand")
 			return false
 		}
+	}
+}
+
+// releaseFailed gives back the machine of an active that failed: nothing else
+// stops it from writing, and nobody else pays for it. It counts as a fence that
+// is not required.
+func (r *recovery) releaseFailed(ctx workflow.Context) {
+	old := r.in.Made
+	if old == nil {
+		return
+	}
+	shut := r.open(ctx, runbooks.StepRelease, old.Tier, "giving "+old.Machine.ID+" back")
+	r.report.NoReturn = true
+	result, err := r.release(ctx, old.Tier, old.Machine, "release")
+	if err != nil {
+		shut(Failed, reason(err), result.Timing)
+		r.report.Advice = append(r.report.Advice, "the failed machine "+old.Machine.ID+" could not be given back; see understudy status --machines")
+		return
+	}
+	shut(Done, result.Confirmed, result.Timing)
+	if old.Volumes == "" {
+		return
+	}
+	tier, _ := r.in.Runbook.TierNamed(old.Tier)
+	in := activities.MountVolumesInput{Effect: r.effect(ctx, "unmount-"+old.Tier, 0), Volumes: tier.Volumes}
+	in.Key = old.Volumes
+	if err := perform(ctx, r.takingBack(), "unmount "+old.Tier, acts.UnmountVolumes, in); err != nil {
+		r.note(ctx, Record{Step: runbooks.StepRelease, Tier: old.Tier, State: Failed, Reason: "its volumes are still mounted: " + reason(err)})
 	}
 }
 
@@ -101,15 +131,24 @@ func (r *recovery) settle(ctx workflow.Context, rung runbooks.Rung) {
 	if !r.claimed {
 		workflow.Go(ctx, func(ctx workflow.Context) { r.claimLate(ctx, rung, window.D()) })
 	}
-	result, err := do(ctx, longLook, "canaries keep passing for "+window.String(), acts.Confirm, activities.ConfirmInput{
+	watching, stop := workflow.WithCancel(ctx)
+	r.settling, r.unsettle = true, stop
+	result, err := do(watching, longLook, "canaries keep passing for "+window.String(), acts.Confirm, activities.ConfirmInput{
 		ProveInput: r.proveInput(r.in.Runbook.TrafficOf(rung.Tier).Front, time.Time{}), For: window, Every: every, Failures: confirmFailures,
 	})
-	r.report.Canaries = result.Canaries
+	r.report.Canaries, r.settling = result.Canaries, false
 	switch {
 	case ctx.Err() != nil:
 		shut(Failed, "stopped", result.Timing)
 		r.stopped(ctx)
 		return
+	case r.decision != nil && r.decision.rollback:
+		shut(Failed, fmt.Sprintf("rolled back by %s: %s", r.decision.By, r.decision.Reason), result.Timing)
+		r.rollBack(ctx, rung)
+		return
+	case r.decision != nil:
+		shut(Done, fmt.Sprintf("committed by %s: %s", r.decision.By, r.decision.Reason), result.Timing)
+		r.report.Committed = true
 	case err != nil:
 		shut(Failed, reason(err), result.Timing)
 	case result.Lost != "":

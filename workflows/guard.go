@@ -35,8 +35,8 @@ type guard struct {
 	telling int
 	// waking is the cooldown's end for which a timer runs.
 	waking time.Time
-	// heardEnd is the latest epoch whose end was heard of.
-	heardEnd int64
+	// heardEnd is the latest end that was heard of.
+	heardEnd *activities.RecoveryResult
 	keeper   *keeper
 }
 

@@ -34,6 +34,8 @@ func (g *guard) listen(ctx workflow.Context) error {
 	return errors.Join(
 		workflow.SetQueryHandler(ctx, StateQueryName, func() (GuardState, error) { return g.state, nil }),
 		workflow.SetUpdateHandlerWithOptions(ctx, RecoverUpdateName, g.asked, workflow.UpdateHandlerOptions{Validator: g.mayAsk}),
+		workflow.SetUpdateHandlerWithOptions(ctx, FailbackUpdateName, g.askedHome, workflow.UpdateHandlerOptions{Validator: g.mayGoHome}),
+		workflow.SetUpdateHandlerWithOptions(ctx, DrillUpdateName, g.askedToDrill, workflow.UpdateHandlerOptions{Validator: g.mayDrill}),
 		workflow.SetUpdateHandlerWithOptions(ctx, PauseUpdateName, g.pause, workflow.UpdateHandlerOptions{Validator: g.mayPause}),
 		workflow.SetUpdateHandlerWithOptions(ctx, ResumeUpdateName, g.resume, workflow.UpdateHandlerOptions{Validator: g.mayResume}),
 	)
@@ -41,7 +43,7 @@ func (g *guard) listen(ctx workflow.Context) error {
 
 func (g *guard) hearEnd(result activities.RecoveryResult) {
 	g.messages++
-	g.heardEnd = result.Epoch
+	g.heardEnd = &result
 	g.post(func(ctx workflow.Context) error { return g.ended(ctx, result) })
 }
 
@@ -135,9 +137,14 @@ func alertText(a Alert) string {
 }
 
 // mayAsk refuses, without a trace in the history, what makes no sense now.
-func (g *guard) mayAsk(u RecoverUpdate) error {
+func (g *guard) mayAsk(ctx workflow.Context, u RecoverUpdate) error {
 	s := g.state
+	if _, known := s.past(workflow.GetCurrentUpdateInfo(ctx).ID); known {
+		return nil // it is answered again
+	}
 	switch {
+	case u.Supersede && u.Plan != "":
+		return errors.New("where the next recovery begins is known only once the old one is over: --supersede goes without a plan")
 	case u.By == "":
 		return errors.New("who asks? a request needs a name")
 	case s.Running != nil && !u.Supersede:
@@ -153,11 +160,6 @@ func (g *guard) mayAsk(u RecoverUpdate) error {
 
 // asked carries out a person's request. A repeated update is answered again.
 func (g *guard) asked(ctx workflow.Context, u RecoverUpdate) (RecoverAnswer, error) {
-	g.messages++
-	id := workflow.GetCurrentUpdateInfo(ctx).ID
-	if answer, ok := g.state.past(id); ok {
-		return answer, nil
-	}
 	now := workflow.Now(ctx)
 	trigger := Trigger{Kind: TriggerPerson, Text: fmt.Sprintf("%s asks: %s", u.By, u.Reason), By: u.By, Received: now, OutageSince: now, TraceParent: u.TraceParent}
 	if u.Trigger != "" {
@@ -166,10 +168,21 @@ func (g *guard) asked(ctx workflow.Context, u RecoverUpdate) (RecoverAnswer, err
 	if !u.Since.IsZero() {
 		trigger.OutageSince = u.Since
 	}
+	return g.answered(ctx, Ask{Trigger: trigger, Force: u.Force, Supersede: u.Supersede, Tier: u.Tier, Plan: u.Plan, Role: u.Role})
+}
+
+// answered considers a person's request in its turn, and answers with what was
+// decided. An update that was answered before is answered again.
+func (g *guard) answered(ctx workflow.Context, ask Ask) (RecoverAnswer, error) {
+	g.messages++
+	id := workflow.GetCurrentUpdateInfo(ctx).ID
+	if answer, ok := g.state.past(id); ok {
+		return answer, nil
+	}
 	done, failed := false, error(nil)
 	g.post(func(ctx workflow.Context) error {
 		defer func() { done = true }()
-		failed = g.consider(ctx, Ask{Trigger: trigger, Force: u.Force, Supersede: u.Supersede})
+		failed = g.consider(ctx, ask)
 		return nil
 	})
 	if err := workflow.Await(ctx, func() bool { return done }); err != nil {

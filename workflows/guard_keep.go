@@ -52,7 +52,7 @@ func (k *keeper) keep(ctx workflow.Context) {
 		return
 	}
 	r, active := loaded.Runbook, g.state.Active
-	target, ok := r.TargetNamed(active)
+	target, ok := g.state.Target(r)
 	if !ok {
 		_ = workflow.Sleep(ctx, lookAfter)
 		return
@@ -61,7 +61,7 @@ func (k *keeper) keep(ctx workflow.Context) {
 	defer func() { k.cancel = nil }()
 	balancer := r.TrafficOf(active)
 	result, err := do(ctx, keepTraffic, "keep the traffic on "+active, acts.KeepTraffic, activities.KeepTrafficInput{
-		Service: r.Service, Epoch: g.state.Epoch, Traffic: balancer, Want: want(target, g.state.Fenced), Active: target, Health: r.Health, For: runbooks.Duration(keepFor),
+		Service: r.Service, Epoch: g.state.Epoch, Traffic: balancer, Want: want(r, target, g.state.Fenced), Elsewhere: elsewhere(r, target, g.state.Fenced), Active: target, Health: r.Health, For: runbooks.Duration(keepFor),
 	})
 	switch {
 	case k.held:
@@ -90,14 +90,35 @@ func (k *keeper) keep(ctx workflow.Context) {
 	}
 }
 
-// want is what the load balancer should show: the active on the traffic, and
-// off it everything that was fenced, in an order that history can repeat.
-func want(active runbooks.Target, fenced []string) traffic.Change {
-	c := traffic.Change{Set: []traffic.Assignment{{Server: active.Server, State: traffic.Ready}}}
+// want is what the active's load balancer should show: the active on the
+// traffic, and off it everything that was fenced there, in an order that history
+// can repeat.
+func want(r runbooks.Runbook, active runbooks.Target, fenced []string) traffic.Change {
+	c := traffic.Change{Set: []traffic.Assignment{{Server: active.Server, State: traffic.Ready, Address: active.Address}}}
 	for _, server := range slices.Sorted(slices.Values(fenced)) {
-		if server != active.Server {
+		if server != active.Server && sameTraffic(r.TrafficOf(r.NameOf(server)), r.TrafficOf(active.Name)) {
 			c.Set = append(c.Set, traffic.Assignment{Server: server, State: traffic.Maint})
 		}
 	}
 	return c
+}
+
+// elsewhere is what the service's own load balancer should show while the
+// active stands behind another one: when the site that was left comes back, its
+// load balancer must not send anybody to what failed there.
+func elsewhere(r runbooks.Runbook, active runbooks.Target, fenced []string) []activities.Desired {
+	home := r.TrafficOf(runbooks.PrimaryName)
+	if sameTraffic(home, r.TrafficOf(active.Name)) {
+		return nil
+	}
+	var c traffic.Change
+	for _, server := range slices.Sorted(slices.Values(fenced)) {
+		if sameTraffic(home, r.TrafficOf(r.NameOf(server))) {
+			c.Set = append(c.Set, traffic.Assignment{Server: server, State: traffic.Maint})
+		}
+	}
+	if len(c.Set) == 0 {
+		return nil
+	}
+	return []activities.Desired{{Traffic: home, Want: c}}
 }

@@ -19,12 +19,18 @@ func (g *guard) consider(ctx workflow.Context, ask Ask) error {
 	if last := g.state.Last; last != nil && last.Outcome == OutcomeSuperseded && g.state.Running == nil {
 		g.adopt(ctx) // the one that acted may be through by now
 	}
+	superseded := int64(0)
+	if run := g.state.Running; run != nil && ask.Supersede && run.Mode != ModeDrill {
+		// First of all: where the service runs, and what the next plan is, is known only once the old one is over.
+		superseded = run.Epoch
+		g.makeWay(ctx, ask.Trigger.By)
+	}
 	loaded, err := g.runbook(ctx)
 	if err != nil {
 		g.decide(ctx, Decision{Event: ask.Trigger.Text, Action: Hold, Reason: "no runbook: " + reason(err)})
 		return nil
 	}
-	active, ok := loaded.Runbook.TargetNamed(g.state.Active)
+	active, ok := g.state.Target(loaded.Runbook)
 	if !ok {
 		d := Decision{Event: ask.Trigger.Text, Action: Hold, Reason: fmt.Sprintf("%s runs on tier %s, which the runbook no longer has; put the tier back", g.state.Service, g.state.Active)}
 		g.decide(ctx, d)
@@ -32,8 +38,18 @@ func (g *guard) consider(ctx workflow.Context, ask Ask) error {
 		return nil
 	}
 	now := workflow.Now(ctx)
-	plan := runbooks.NewPlan(loaded.Runbook, active, g.state.failedNow(now))
+	plan := runbooks.NewPlan(loaded.Runbook, active, g.state.failedNow(now)).Only(ask.Tier)
+	if ask.Drill {
+		ask.Tiers = drillTiers(loaded.Runbook, ask.Tiers)
+	}
+	if ask.Plan != "" && ask.Plan != plan.Hash {
+		g.decide(ctx, Decision{Event: ask.Trigger.Text, Action: Ignore, Reason: fmt.Sprintf("the plan has changed: %s was shown, now it is %s; look at it again", ask.Plan, plan.Hash)})
+		return nil
+	}
 	d := Decide(g.state, plan, ask, now)
+	if superseded != 0 && d.Action == Start {
+		d.Reason = fmt.Sprintf("it takes the place of recovery %d, by order of %s", superseded, ask.Trigger.By)
+	}
 	if d.Action == Look {
 		ask.Looked = g.lookAt(ctx, loaded.Runbook, active)
 		if d = Decide(g.state, plan, ask, now); d.Action == Start {
@@ -44,6 +60,10 @@ func (g *guard) consider(ctx workflow.Context, ask Ask) error {
 	}
 	switch d.Action {
 	case Start:
+		if g.state.Running != nil { // a drill, which makes way and leaves everything as it was
+			d.Reason += "; the drill makes way"
+			g.makeWay(ctx, "the guard: a recovery is called for")
+		}
 		return g.launch(ctx, loaded, active, plan, ask, d)
 	case Wait, Hold:
 		told := g.state.Pending != nil
@@ -75,15 +95,12 @@ func (g *guard) lookAt(ctx workflow.Context, r runbooks.Runbook, active runbooks
 // launch starts a recovery as a child that outlives the guard's run.
 func (g *guard) launch(ctx workflow.Context, loaded activities.LoadRunbookResult, active runbooks.Target, plan runbooks.Plan, ask Ask, d Decision) error {
 	s := &g.state
-	if s.Running != nil {
-		g.makeWay(ctx, ask.Trigger.By)
-	}
 	g.keeper.pause()
 	now := workflow.Now(ctx)
 	in := RecoveryInput{
-		Service: s.Service, Mode: ModeLive, Key: s.Key, Trigger: ask.Trigger, Runbook: loaded.Runbook, Active: active, Plan: plan,
-		ActiveSince: s.Since, Fenced: s.Fenced, Deadline: now.Add(loaded.Runbook.Policy.Deadline.D()),
-		SearchAttributes: loaded.SearchAttributes, Console: loaded.Console,
+		Service: s.Service, Mode: ask.mode(), Tiers: ask.Tiers, Key: s.Key, Trigger: ask.Trigger, Runbook: loaded.Runbook, Active: active, Plan: plan,
+		ActiveSince: s.Since, Made: s.Made, DataEpoch: s.DataEpoch, DataKnown: s.DataKnown, Fenced: s.Fenced, Deadline: now.Add(loaded.Runbook.Policy.Deadline.D()),
+		SearchAttributes: loaded.SearchAttributes, Console: loaded.Console, Force: ask.Force, Approved: ask.approves(loaded.Runbook),
 	}
 	// An id that is taken belongs to a recovery of an earlier engine: the next epoch is free, or the one after it.
 	for {
@@ -128,8 +145,10 @@ func (g *guard) startChild(ctx workflow.Context, in RecoveryInput, why string) e
 func (g *guard) makeWay(ctx workflow.Context, by string) {
 	old := g.state.Running
 	workflow.RequestCancelExternalWorkflow(ctx, RecoveryID(g.state.Service, old.Epoch), "")
-	_, _ = workflow.AwaitWithTimeout(ctx, supersedeAfter, func() bool { return g.heardEnd == old.Epoch })
-	if err := perform(ctx, handOver, "end the recovery before", acts.EndRecovery, activities.EndRecoveryInput{
+	_, _ = workflow.AwaitWithTimeout(ctx, supersedeAfter, func() bool { return g.heardEnd != nil && g.heardEnd.Epoch == old.Epoch })
+	if end := g.heardEnd; end != nil && end.Epoch == old.Epoch {
+		g.takeOver(ctx, *end) // it may have moved the service before it ended
+	} else if err := perform(ctx, handOver, "end the recovery before", acts.EndRecovery, activities.EndRecoveryInput{
 		Service: g.state.Service, Epoch: old.Epoch, Reason: "superseded by order of " + by,
 	}); err != nil {
 		g.decide(ctx, Decision{Event: "supersede", Action: Ignore, Reason: "the old recovery could not be terminated: " + reason(err)})
@@ -161,7 +180,8 @@ func (g *guard) lookAfter(ctx workflow.Context, epoch int64) error {
 	if err == nil && !status.Running {
 		result := status.Result
 		if result == nil {
-			result = &activities.RecoveryResult{Epoch: epoch, Outcome: OutcomeFailed, Active: g.state.Active, Person: true, Reason: "it ended without a result: it was terminated, or failed"}
+			result = &activities.RecoveryResult{Epoch: epoch, Outcome: OutcomeFailed, Active: g.state.Active, Person: true, Reason: "it ended without a result: it was terminated, or failed",
+				Fenced: g.state.Fenced, Made: g.state.Made, DataEpoch: g.state.DataEpoch, DataKnown: g.state.DataKnown}
 		}
 		return g.ended(ctx, *result)
 	}
@@ -186,6 +206,14 @@ func (g *guard) ended(ctx workflow.Context, r activities.RecoveryResult) error {
 	now := workflow.Now(ctx)
 	run := *s.Running
 	s.Running = nil
+	s.proved(r.Proven)
+	if run.Mode == ModeDrill {
+		s.LastDrill = &Ended{Epoch: r.Epoch, Outcome: r.Outcome, Reason: r.Reason, At: now}
+		g.decide(ctx, Decision{Event: fmt.Sprintf("drill %d ends", r.Epoch), Action: Ignore, Reason: r.Outcome + ": " + r.Reason, Epoch: r.Epoch})
+		g.renew = true
+		g.keeper.resume()
+		return nil
+	}
 	s.Last = &Ended{Epoch: r.Epoch, Outcome: r.Outcome, Reason: r.Reason, At: now}
 	loaded, err := g.runbook(ctx)
 	cooldown := loaded.Runbook.Policy.Cooldown.D()
@@ -199,12 +227,12 @@ func (g *guard) ended(ctx workflow.Context, r activities.RecoveryResult) error {
 		s.Failed = appendNew(s.Failed, s.Active)
 		s.CooldownUntil = now.Add(cooldown)
 	}
-	if r.Active != "" && r.Active != s.Active {
-		s.Active, s.Since = r.Active, now
-	}
-	s.Fenced = r.Fenced
+	g.takeOver(ctx, r)
 	if r.Outcome == OutcomeSuperseded {
 		g.adopt(ctx)
+	}
+	if r.Outcome == OutcomeHome {
+		s.Failed, s.CooldownUntil = nil, time.Time{}
 	}
 	g.decide(ctx, Decision{Event: fmt.Sprintf("recovery %d ends", r.Epoch), Action: Ignore, Reason: r.Outcome + ": " + r.Reason, Epoch: r.Epoch})
 	g.renew = true
@@ -221,6 +249,15 @@ func (g *guard) ended(ctx workflow.Context, r activities.RecoveryResult) error {
 		return g.consider(ctx, Ask{Trigger: joined.Trigger, Alert: &joined.Alert})
 	}
 	return nil
+}
+
+// takeOver takes over where a recovery left the service.
+func (g *guard) takeOver(ctx workflow.Context, r activities.RecoveryResult) {
+	s := &g.state
+	if r.Active != "" && r.Active != s.Active {
+		s.Active, s.Since = r.Active, workflow.Now(ctx)
+	}
+	s.Fenced, s.Made, s.DataEpoch, s.DataKnown = r.Fenced, r.Made, r.DataEpoch, r.DataKnown
 }
 
 // adopt takes over what another Understudy has written down about the service.
@@ -242,7 +279,7 @@ func (g *guard) adopt(ctx workflow.Context) {
 // moved reports whether an outcome starts a cooldown: something was moved, or
 // was tried to be.
 func moved(outcome string) bool {
-	return outcome == OutcomeRecovered || outcome == OutcomeFailed || outcome == OutcomeAborted
+	return outcome == OutcomeRecovered || outcome == OutcomeFailed || outcome == OutcomeAborted || outcome == OutcomeRolledBack
 }
 
 // page tells people what the guard alone knows.

@@ -3,6 +3,7 @@ package workflows
 import (
 	"time"
 
+	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -13,12 +14,15 @@ const (
 	TriggerHeartbeat = "heartbeat"
 	TriggerWatchdog  = "watchdog"
 	TriggerLost      = "active lost" // the active failed after a switch
+	TriggerSchedule  = "schedule"
 )
 
 // Modes of a recovery.
 const (
-	ModeLive  = "live"
-	ModeDrill = "drill"
+	ModeLive  = activities.ModeLive
+	ModeDrill = activities.ModeDrill
+	// ModeFailback is the planned way home.
+	ModeFailback = activities.ModeFailback
 )
 
 // Alert is what a guard must know of one alert. It is cut down before it
@@ -47,13 +51,35 @@ type RecoverUpdate struct {
 	By      string `json:"by"`
 	Reason  string `json:"reason"`
 	Trigger string `json:"trigger,omitempty"`
-	// Force passes cooldown and pause.
+	// Tier tries only this one; empty climbs the whole ladder.
+	Tier string `json:"tier,omitempty"`
+	// Plan is the hash of the plan that the person saw: another one is refused. It stands for the approval of a tier
+	// that asks for one, where Role may give it.
+	Plan string `json:"plan,omitempty"`
+	Role string `json:"role,omitempty"`
+	// Force passes cooldown and pause, and moves the service whatever the diagnosis says.
 	Force bool `json:"force,omitempty"`
 	// Supersede ends a running recovery first.
 	Supersede bool      `json:"supersede,omitempty"`
 	Since     time.Time `json:"since,omitzero"`
 	// TraceParent is the W3C trace context of the request.
 	TraceParent string `json:"trace_parent,omitempty"`
+}
+
+// DrillUpdate asks for a recovery for practice.
+type DrillUpdate struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	// Tiers are practised; empty means those of the runbook's drill, or all that make machines.
+	Tiers []string `json:"tiers,omitempty"`
+	// Scheduled marks one that nobody asked for by hand.
+	Scheduled bool `json:"scheduled,omitempty"`
+}
+
+// FailbackUpdate asks for the planned way home.
+type FailbackUpdate struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
 }
 
 // RecoverAnswer says what came of it.
@@ -87,6 +113,18 @@ type AbortUpdate struct {
 	Reason string `json:"reason"`
 }
 
+// StepUpdate retries or skips what a recovery is doing: the tier that it tries.
+type StepUpdate struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
+// SettleUpdate ends the confirm window: the switch is committed, or rolled back.
+type SettleUpdate struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
 // AnswerUpdate is a person's decision on the question that a recovery asks.
 type AnswerUpdate struct {
 	By string `json:"by"`
@@ -95,6 +133,10 @@ type AnswerUpdate struct {
 	// Answer is one of the question's choices.
 	Answer string `json:"answer"`
 	Reason string `json:"reason,omitempty"`
+	// Plan is the hash of the plan that the person saw, where the question is bound to one.
+	Plan string `json:"plan,omitempty"`
+	// Role is what the person may do, as whoever let them in knows it; empty where nobody is asked who they are.
+	Role string `json:"role,omitempty"`
 }
 
 // Question is something that only a person may decide.
@@ -102,8 +144,14 @@ type Question struct {
 	ID   string `json:"id"`
 	Text string `json:"text"`
 	// Choices are the answers that count, each with what it does.
-	Choices []Choice  `json:"choices"`
-	Asked   time.Time `json:"asked"`
+	Choices []Choice `json:"choices"`
+	// Tier is the one that it is about.
+	Tier string `json:"tier,omitempty"`
+	// Plan is the hash of the plan that an answer must name; empty where any answer counts.
+	Plan string `json:"plan,omitempty"`
+	// Roles are those whose answer counts; empty for everybody who may act.
+	Roles []string  `json:"roles,omitempty"`
+	Asked time.Time `json:"asked"`
 	// Until is when silence is taken for the default; zero waits until the recovery's deadline.
 	Until time.Time `json:"until,omitzero"`
 }

@@ -18,13 +18,22 @@ const (
 	ResolvedSignalName = "Resolved"      // to a recovery: ResolvedSignal
 	NewsSignalName     = "News"          // to an announcement: activities.AnnounceInput
 
-	RecoverUpdateName = "Recover" // to a guard: RecoverUpdate, answers RecoverAnswer
-	PauseUpdateName   = "Pause"   // to a guard: PauseUpdate
-	ResumeUpdateName  = "Resume"  // to a guard: ResumeUpdate
-	AbortUpdateName   = "Abort"   // to a recovery: AbortUpdate
-	AnswerUpdateName  = "Answer"  // to a recovery: AnswerUpdate
+	RecoverUpdateName  = "Recover"  // to a guard: RecoverUpdate, answers RecoverAnswer
+	FailbackUpdateName = "Failback" // to a guard: FailbackUpdate, answers RecoverAnswer
+	DrillUpdateName    = "Drill"    // to a guard: DrillUpdate, answers RecoverAnswer
+	PauseUpdateName    = "Pause"    // to a guard: PauseUpdate
+	ResumeUpdateName   = "Resume"   // to a guard: ResumeUpdate
+	LookUpdateName     = "Look"     // to a readiness: looks at once, answers ReadinessState
+	AbortUpdateName    = "Abort"    // to a recovery: AbortUpdate
+	AnswerUpdateName   = "Answer"   // to a recovery: AnswerUpdate
+	RetryUpdateName    = "Retry"    // to a recovery: StepUpdate
+	SkipUpdateName     = "Skip"     // to a recovery: StepUpdate
+	CommitUpdateName   = "Commit"   // to a recovery: SettleUpdate
+	RollbackUpdateName = "Rollback" // to a recovery: SettleUpdate
 
-	StateQueryName    = "State"    // of a guard: GuardState
+	TakeUpdateName = "Take" // to the budget: activities.BudgetInput, answers BudgetResult
+
+	StateQueryName    = "State"    // of a guard: GuardState; of the budget: BudgetState
 	ProgressQueryName = "Progress" // of a recovery: Report
 )
 
@@ -40,6 +49,24 @@ func RecoveryID(service string, epoch int64) string {
 func AnnouncementID(service, story string) string {
 	return "announcement/" + service + "/" + story
 }
+
+// ReadinessID is the workflow id of a service's readiness.
+func ReadinessID(service string) string { return "readiness/" + service }
+
+// DrillScheduleID is the id of a service's schedule of drills, and SweepScheduleID that of the sweeper.
+func DrillScheduleID(service string) string { return "drill/" + service }
+
+// SweepScheduleID is the id of the sweeper's schedule.
+const SweepScheduleID = "sweep"
+
+// BatchQueue is where batches run, on a worker of their own.
+const BatchQueue = "understudy-batches"
+
+// BatchID is the workflow id of a batch.
+func BatchID(service, job string) string { return "batch/" + service + "/" + job }
+
+// BudgetID is the workflow id of the budget.
+const BudgetID = "budget"
 
 // ReportName is the name of a recovery's report without its extension; the
 // epoch is padded so that names sort as epochs do.

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/runbooks"
 )
 
 // Every timeout and retry of the workflows, with its reason.
@@ -35,6 +36,22 @@ var (
 		StartToCloseTimeout: 5 * time.Second,
 		HeartbeatTimeout:    2 * time.Second,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: time.Second},
+	}
+
+	// wakeStandby: one call to a standby, repeated until it is taken or the tier's time is over.
+	wakeStandby = workflow.ActivityOptions{
+		StartToCloseTimeout: 15 * time.Second,
+		HeartbeatTimeout:    missedAfter,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 200 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 2 * time.Second},
+	}
+
+	// makeStandby: a machine, its volumes, its data. The tier's time bounds it; a try that is ambiguous is repeated with
+	// the same key, and a dead worker's is taken up by the next.
+	makeStandby = workflow.ActivityOptions{
+		StartToCloseTimeout: 24 * time.Hour,
+		HeartbeatTimeout:    missedAfter,
+		WaitForCancellation: true,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 200 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second},
 	}
 
 	// fenceHost: the fence bounds itself; one try, because a fence that failed is for a person to judge, and a second
@@ -88,7 +105,21 @@ const (
 	supersedeAfter = 30 * time.Second
 	// undoWithin bounds how long it is tried to undo one step.
 	undoWithin = 2 * time.Minute
+	// undoMachineWithin bounds how long it is tried to give back what was made: a cloud that is away may come back, and
+	// what is not given back costs money until the sweeper finds it.
+	undoMachineWithin = 15 * time.Minute
 )
+
+// switching are the options of a change at load balancers; DNS takes a minute.
+func switching(balancers ...runbooks.Traffic) workflow.ActivityOptions {
+	options := switchTraffic
+	for _, b := range balancers {
+		if b.Kind == "route53" {
+			options.StartToCloseTimeout = 100 * time.Second
+		}
+	}
+	return options
+}
 
 // summary puts a step's title where the Temporal UI shows it, as Markdown; at most 200 bytes.
 func summary(options workflow.ActivityOptions, text string) workflow.ActivityOptions {

@@ -27,6 +27,17 @@ type RecoveryInput struct {
 	Active      runbooks.Target  `json:"active"`
 	ActiveSince time.Time        `json:"active_since"`
 	Plan        runbooks.Plan    `json:"plan"`
+	// Made is the machine of the active, where it is one of ours.
+	Made *activities.Made `json:"made,omitempty"`
+	// DataEpoch is the epoch below whose prefix the active writes its data; it counts where DataKnown.
+	DataEpoch int64 `json:"data_epoch,omitempty"`
+	DataKnown bool  `json:"data_known,omitempty"`
+	// Force moves the service whatever the diagnosis says, by order of a person.
+	Force bool `json:"force,omitempty"`
+	// Tiers are those that a drill tries.
+	Tiers []string `json:"tiers,omitempty"`
+	// Approved is the hash of a plan that a person agreed to beforehand, by starting exactly that.
+	Approved string `json:"approved,omitempty"`
 	// Fenced are servers that earlier recoveries took off the traffic.
 	Fenced   []string  `json:"fenced,omitempty"`
 	Deadline time.Time `json:"deadline"`
@@ -41,6 +52,26 @@ type recovery struct {
 	in     RecoveryInput
 	report Report
 	undo   undoStack
+	// pinned takes the fence of the traffic back: the last of all, and only when every tier has failed.
+	pinned *undo
+	// makings are the standbys in the making, by tier.
+	makings map[string]*making
+	// tries counts the attempts at making each.
+	tries map[string]int
+	// shared is a cause that would let every tier fail in the same way.
+	shared string
+	// alike is true where shared is only a suspicion: a person may know better.
+	alike bool
+	// proof is the canary that was sent together with the switch, where it passed.
+	proof *activities.Proof
+	// began is when the tier that is tried was begun.
+	began time.Time
+	// current is the making whose standby is being put on the traffic.
+	current *making
+	// budget is what was taken from the site's.
+	budget []activities.BudgetInput
+	// undoing counts the acts of taking back that still go on beside the steps.
+	undoing int
 	// mark is up to where the recovery time has been split.
 	mark time.Time
 	// before is the load balancer as it was found, nil where it could not be read.
@@ -52,6 +83,13 @@ type recovery struct {
 	// abort is a person's order to stop; cancel reaches what is waited for.
 	abort  *AbortUpdate
 	cancel workflow.CancelFunc
+	// ordered is a person's about the tier that is being tried; leave ends the try.
+	ordered *tierOrder
+	leave   workflow.CancelFunc
+	// settling is true while a switch is provisional; decision is a person's about it.
+	settling bool
+	decision *settleOrder
+	unsettle workflow.CancelFunc
 	// claimed is false while the epoch could not be recorded outside Temporal.
 	claimed bool
 	// waited is true once the first look could not decide.
@@ -81,6 +119,14 @@ func Recovery(ctx workflow.Context, in RecoveryInput) (Report, error) {
 
 // run is the story of a recovery.
 func (r *recovery) run(ctx workflow.Context) {
+	switch r.in.Mode {
+	case ModeDrill:
+		r.drill(ctx)
+		return
+	case ModeFailback:
+		r.goHome(ctx)
+		return
+	}
 	// Step 1. Diagnose the active, from at least two failure domains.
 	verdict, why := r.diagnose(ctx)
 	if r.stopped(ctx) {
@@ -97,18 +143,26 @@ func (r *recovery) run(ctx workflow.Context) {
 		return
 	}
 	// Step 3. Climb the ladder: the first tier that passes within its time wins.
+	r.prewarm(ctx)
 	for _, rung := range r.in.Plan.Rungs {
 		if rung.Refused != "" {
 			r.note(ctx, Record{Step: runbooks.StepGate, Tier: rung.Tier, State: Refused, Reason: rung.Refused})
 			continue
 		}
-		won := r.climb(ctx, rung, verdict)
+		if r.hopeless(ctx, rung) {
+			continue
+		}
+		won := r.climbOnOrder(ctx, rung, verdict)
 		if r.stopped(ctx) || r.report.Outcome != "" {
+			r.leaveNothing(ctx)
 			return
 		}
 		if won {
 			// Step 4. Make sure that the failed host can do no more harm.
+			r.dropMakings(ctx, rung.Tier)
 			r.fenceHost(ctx, false)
+			r.releaseFailed(ctx)
+			r.resumeBatches(ctx, rung)
 			// Step 5. Provisional until committed: canaries keep passing for the confirm window.
 			r.settle(ctx, rung)
 			return
@@ -121,6 +175,10 @@ func (r *recovery) run(ctx workflow.Context) {
 // calledFor ends a recovery that nothing calls for.
 func (r *recovery) calledFor(ctx workflow.Context, verdict runbooks.Verdict, why string) bool {
 	if verdict == runbooks.Degraded && r.in.Runbook.Policy.Degraded == "recover" {
+		return true
+	}
+	if r.in.Force && !verdict.Failed() {
+		r.note(ctx, Record{Step: runbooks.StepDiagnose, State: Noted, Reason: "it moves all the same, by order of " + r.in.Trigger.By})
 		return true
 	}
 	switch verdict {
@@ -212,8 +270,23 @@ func (r *recovery) leaves() string {
 
 // takeBack undoes everything that can be undone.
 func (r *recovery) takeBack(ctx workflow.Context) {
+	r.dropMakings(ctx, "")
 	r.unwind(ctx, 0)
-	r.report.Active, r.report.Fenced = r.in.Active.Name, r.in.Fenced
+	if r.pinned != nil {
+		r.undo.push(*r.pinned)
+		r.pinned = nil
+		r.unwind(ctx, 0)
+	}
+	r.report.Active, r.report.Fenced, r.report.Made = r.in.Active.Name, r.in.Fenced, r.in.Made
+	r.report.DataEpoch, r.report.DataKnown = r.in.DataEpoch, r.in.DataKnown
+}
+
+// superseded ends a recovery in whose place somebody else acts: the traffic is
+// left as it stands, and only what this recovery made is removed.
+func (r *recovery) superseded(why string) {
+	r.undo.onlyOurs()
+	r.pinned = nil
+	r.end(OutcomeSuperseded, why)
 }
 
 // close makes the outcome known: to the guard first, because it holds the lock;
@@ -221,6 +294,8 @@ func (r *recovery) takeBack(ctx workflow.Context) {
 func (r *recovery) close(ctx workflow.Context) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
+	// What this recovery made is gone before it says that it is over: the guard holds the lock until then.
+	_ = workflow.Await(ctx, func() bool { return r.undoing == 0 })
 	r.report.Ended = workflow.Now(ctx)
 	r.report.Question = nil
 	r.show(ctx)
@@ -230,12 +305,13 @@ func (r *recovery) close(ctx workflow.Context) {
 
 	name := ReportName(r.in.Service, r.in.Epoch)
 	recorded := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, summary(record, "write the report")), acts.WriteReport, r.files(name))
-	if r.report.Outcome != OutcomeSuperseded { // else what is recorded there is somebody else's
+	if r.report.Outcome != OutcomeSuperseded && r.in.Mode != ModeDrill { // else what is recorded there is somebody else's
 		claimed := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, summary(record, "record where the service runs")), acts.ClaimEpoch, activities.ClaimEpochInput{
 			Effect: r.effect(ctx, "close", 0), Holder: r.report.Recovery, Active: r.report.Active,
 		})
 		_ = claimed.Get(ctx, nil) // the store may be away; the report says how the claim went
 	}
+	r.repay(ctx)
 	_ = recorded.Get(ctx, nil) // the result in the engine is the same report
 	_ = told.Get(ctx, nil)     // a guard that missed it looks after its recovery itself
 	r.news.flush(ctx)
@@ -270,9 +346,9 @@ func (r *recovery) color() chat.Color {
 			return chat.Good
 		}
 		return chat.Working
-	case OutcomeRecovered, OutcomeFalseAlarm, OutcomeSelf:
+	case OutcomeRecovered, OutcomeFalseAlarm, OutcomeSelf, OutcomeDrilled, OutcomeHome:
 		return chat.Good
-	case OutcomeFailed:
+	case OutcomeFailed, OutcomeDrillFailed:
 		return chat.Bad
 	default:
 		return chat.Asking

@@ -1,9 +1,13 @@
 package workflows
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -13,18 +17,20 @@ import (
 )
 
 func newRecovery(in RecoveryInput, now time.Time) *recovery {
-	r := &recovery{in: in, gates: map[string]activities.Gate{}, claimed: true, mark: in.Trigger.OutageSince}
+	r := &recovery{in: in, makings: map[string]*making{}, tries: map[string]int{}, gates: map[string]activities.Gate{}, claimed: true, mark: in.Trigger.OutageSince}
 	r.report = Report{
-		RecoveryResult: activities.RecoveryResult{Epoch: in.Epoch, Active: in.Active.Name, Fenced: in.Fenced},
-		Recovery:       RecoveryID(in.Service, in.Epoch),
-		Service:        in.Service,
-		Mode:           in.Mode,
-		Trigger:        in.Trigger,
-		From:           in.Active.Name,
-		Plan:           in.Plan,
-		RunbookHash:    in.Plan.Runbook,
-		Started:        now,
-		Objective:      in.Runbook.Objectives.RTO,
+		RecoveryResult: activities.RecoveryResult{
+			Epoch: in.Epoch, Active: in.Active.Name, Fenced: in.Fenced, Made: in.Made, DataEpoch: in.DataEpoch, DataKnown: in.DataKnown,
+		},
+		Recovery:    RecoveryID(in.Service, in.Epoch),
+		Service:     in.Service,
+		Mode:        in.Mode,
+		Trigger:     in.Trigger,
+		From:        in.Active.Name,
+		Plan:        in.Plan,
+		RunbookHash: in.Plan.Runbook,
+		Started:     now,
+		Objective:   in.Runbook.Objectives.RTO,
 	}
 	r.report.share(&r.mark, PartDetect, in.Trigger.Received)
 	return r
@@ -43,6 +49,7 @@ func (r *recovery) listen(ctx workflow.Context) error {
 	return errors.Join(
 		workflow.SetQueryHandler(ctx, ProgressQueryName, func() (Report, error) { return r.report, nil }),
 		workflow.SetUpdateHandlerWithOptions(ctx, AbortUpdateName, r.onAbort, workflow.UpdateHandlerOptions{Validator: r.mayAbort}),
+		r.obey(ctx),
 		workflow.SetUpdateHandlerWithOptions(ctx, AnswerUpdateName, r.onAnswer, workflow.UpdateHandlerOptions{Validator: r.mayAnswer}),
 	)
 }
@@ -73,12 +80,18 @@ func (r *recovery) mayAnswer(u AnswerUpdate) error {
 	switch {
 	case u.By == "":
 		return errors.New("an answer needs a name")
+	case q == nil && len(r.report.Answers) > 0 && r.report.Answers[len(r.report.Answers)-1].ID == u.Question:
+		return fmt.Errorf("%s has answered already: %s", r.report.Answers[len(r.report.Answers)-1].By, r.report.Answers[len(r.report.Answers)-1].Answer)
 	case q == nil:
-		return errors.New("nothing is asked now")
+		return errors.New("nothing is asked now; the time for an answer may be over")
 	case q.ID != u.Question:
 		return fmt.Errorf("the question that you answer (%s) is not the one that is open (%s)", u.Question, q.ID)
 	case r.answer != nil:
 		return fmt.Errorf("%s has answered already: %s", r.answer.By, r.answer.Answer)
+	case q.Plan != "" && u.Plan != q.Plan:
+		return fmt.Errorf("the plan that you saw (%s) is not the one that is asked about (%s); look at it again", u.Plan, q.Plan)
+	case len(q.Roles) > 0 && u.Role != "" && !slices.Contains(q.Roles, u.Role):
+		return fmt.Errorf("the role %s may not decide this; it takes: %s", u.Role, strings.Join(q.Roles, ", "))
 	}
 	for _, c := range q.Choices {
 		if c.Answer == u.Answer {
@@ -90,7 +103,7 @@ func (r *recovery) mayAnswer(u AnswerUpdate) error {
 
 func (r *recovery) onAnswer(ctx workflow.Context, u AnswerUpdate) (string, error) {
 	r.answer = &u
-	r.report.Answers = append(r.report.Answers, Answered{By: u.By, Question: r.report.Question.Text, Answer: u.Answer, Reason: u.Reason, At: workflow.Now(ctx)})
+	r.report.Answers = append(r.report.Answers, Answered{ID: u.Question, By: u.By, Role: u.Role, Plan: u.Plan, Question: r.report.Question.Text, Answer: u.Answer, Reason: u.Reason, At: workflow.Now(ctx)})
 	for _, c := range r.report.Question.Choices {
 		if c.Answer == u.Answer {
 			return c.Leaves, nil
@@ -99,26 +112,37 @@ func (r *recovery) onAnswer(ctx workflow.Context, u AnswerUpdate) (string, error
 	return "", nil
 }
 
-// question asks a person, and waits for one answer until the deadline; silence
-// is the empty answer, never a yes.
-func (r *recovery) question(ctx workflow.Context, text string, choices ...Choice) string {
+// choice is what was answered; empty where nobody did.
+func (u *AnswerUpdate) choice() string {
+	if u == nil {
+		return ""
+	}
+	return u.Answer
+}
+
+// question asks a person, one question at a time, and waits for one answer;
+// silence is nil, never a yes.
+func (r *recovery) question(ctx workflow.Context, q Question) *AnswerUpdate {
+	if workflow.Await(ctx, func() bool { return r.report.Question == nil }) != nil {
+		return nil
+	}
 	r.asked++
 	r.answer = nil
-	r.report.Question = &Question{
-		ID: fmt.Sprintf("%d-%d", r.in.Epoch, r.asked), Text: text, Choices: choices, Asked: workflow.Now(ctx), Until: r.in.Deadline,
+	q.ID, q.Asked = fmt.Sprintf("%d-%d", r.in.Epoch, r.asked), workflow.Now(ctx)
+	if q.Until.IsZero() {
+		q.Until = r.in.Deadline
 	}
+	r.report.Question = &q
 	r.show(ctx)
 	r.tell(ctx, r.color(), false)
 	_, _ = workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout:      max(r.in.Deadline.Sub(workflow.Now(ctx)), 0),
+		Timeout:      max(q.Until.Sub(workflow.Now(ctx)), 0),
 		TimerOptions: workflow.TimerOptions{Summary: "waiting for a person"},
 	}, func() bool { return r.answer != nil })
+	answer := r.answer
 	r.report.Question = nil
 	r.show(ctx)
-	if r.answer == nil {
-		return ""
-	}
-	return r.answer.Answer
+	return answer
 }
 
 // note adds a record to the timeline.
@@ -153,11 +177,22 @@ func (r *recovery) show(ctx workflow.Context) { workflow.SetCurrentDetails(ctx, 
 // effect freezes the identity of an act in the history. It may happen until
 // the time given has passed; zero sets no deadline.
 func (r *recovery) effect(ctx workflow.Context, act string, within time.Duration) activities.Effect {
-	e := activities.Effect{Service: r.in.Service, Epoch: r.in.Epoch, Key: cut(fmt.Sprintf("%s-%s-%d-%s", r.in.Key, r.in.Service, r.in.Epoch, act), 64)}
+	e := activities.Effect{Service: r.in.Service, Epoch: r.in.Epoch, Key: effectKey(fmt.Sprintf("%s-%s-%d-%s", r.in.Key, r.in.Service, r.in.Epoch, act))}
 	if within > 0 {
 		e.NotAfter = workflow.Now(ctx).Add(within)
 	}
 	return e
+}
+
+// effectKey keeps a key within the 64 characters that clouds take, without two
+// becoming one.
+func effectKey(text string) string {
+	const most, digest = 64, 16
+	if len(text) <= most {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return text[:most-digest-1] + "-" + hex.EncodeToString(sum[:digest/2])
 }
 
 // files is the report as it is kept outside Temporal.

@@ -30,6 +30,12 @@ func (w *world) start() RecoveryInput {
 // recover runs a recovery to its end.
 func (w *world) recover(t *testing.T, during ...func(env *testsuite.TestWorkflowEnvironment)) Report {
 	t.Helper()
+	return w.recoverFrom(t, w.start(), during...)
+}
+
+// recoverFrom runs the recovery of an input to its end.
+func (w *world) recoverFrom(t *testing.T, in RecoveryInput, during ...func(env *testsuite.TestWorkflowEnvironment)) Report {
+	t.Helper()
 	env := w.env(t, RecoveryID("asr", 7))
 	var told *activities.RecoveryResult
 	env.OnSignalExternalWorkflow("default-test-namespace", GuardID("asr"), "", EndedSignalName, mock.Anything).Return(
@@ -41,7 +47,7 @@ func (w *world) recover(t *testing.T, during ...func(env *testsuite.TestWorkflow
 	for _, f := range during {
 		f(env)
 	}
-	env.ExecuteWorkflow(Recovery, w.start())
+	env.ExecuteWorkflow(Recovery, in)
 	var report Report
 	if err := env.GetWorkflowResult(&report); err != nil {
 		t.Fatal(err)
@@ -145,9 +151,10 @@ func TestVerdictsAndActions(t *testing.T) {
 			w.runbook.Tiers[0].Hold = false
 			w.servers["hot"].State, w.servers["hot"].Backup = traffic.Ready, true
 		}, OutcomeRecovered, runbooks.Dead, "hot=ready primary=maint", ""},
-		"no tier is built": {func(w *world) {
-			w.runbook.Tiers[0].Activate = &runbooks.Activate{URL: "/wake"}
-		}, OutcomeFailed, runbooks.Dead, held, "not activated yet"},
+		"the standby cannot be woken": {func(w *world) {
+			w.runbook.Tiers[0].URL, w.runbook.Tiers[0].Activate = "http://127.0.0.1:1", &runbooks.Activate{Method: "POST", URL: "/wake"}
+			w.runbook.Tiers[0].Within = runbooks.Duration(300 * time.Millisecond)
+		}, OutcomeFailed, runbooks.Dead, held, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()

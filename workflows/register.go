@@ -11,7 +11,7 @@ type Registry interface {
 
 // Register registers every workflow under its plain name.
 func Register(r Registry) {
-	for name, w := range map[string]any{"Guard": Guard, "Recovery": Recovery, "Announcement": Announcement} {
+	for name, w := range map[string]any{"Guard": Guard, "Recovery": Recovery, "Announcement": Announcement, "Budget": Budget, "Readiness": Readiness, "Drill": Drill, "Sweep": Sweep, "Watchdog": Watchdog, "Batch": Batch} {
 		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}
 }

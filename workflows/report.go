@@ -6,19 +6,25 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/replica"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
 // Outcomes of a recovery.
 const (
-	OutcomeRecovered  = "recovered"           // the service runs on a tier, verified
-	OutcomeFalseAlarm = "false alarm"         // it was well all the time
-	OutcomeSelf       = "recovered by itself" // it came back before anything was done
-	OutcomeDegraded   = "degraded"            // it answers, badly; people were told
-	OutcomeHeld       = "held"                // nothing could be decided; a person must
-	OutcomeFailed     = "failed"              // no tier passed
-	OutcomeAborted    = "aborted"             // by a person
-	OutcomeSuperseded = "superseded"          // somebody with a newer epoch acts
+	OutcomeRecovered   = "recovered"           // the service runs on a tier, verified
+	OutcomeFalseAlarm  = "false alarm"         // it was well all the time
+	OutcomeSelf        = "recovered by itself" // it came back before anything was done
+	OutcomeDegraded    = "degraded"            // it answers, badly; people were told
+	OutcomeHeld        = "held"                // nothing could be decided; a person must
+	OutcomeFailed      = "failed"              // no tier passed
+	OutcomeAborted     = "aborted"             // by a person
+	OutcomeRolledBack  = "rolled back"         // a person took a provisional switch back
+	OutcomeDrilled     = "drilled"             // for practice: every tier that was tried would have worked
+	OutcomeDrillFailed = "drill failed"        // for practice: a tier would not have worked
+	OutcomeHome        = "home"                // a failback: the service is back on its primary
+	OutcomeStayed      = "stayed"              // a failback that could not be done: the service is where it was
+	OutcomeSuperseded  = "superseded"          // somebody with a newer epoch acts
 )
 
 // States of a record.
@@ -62,6 +68,14 @@ type Report struct {
 	Canaries  int  `json:"canaries"`
 	// NoReturn is true once something was done that cannot be undone.
 	NoReturn bool `json:"no_return"`
+	// Restored is the data that was brought back; its lag behind the outage is the recovery point.
+	Restored []Recovered `json:"restored,omitempty"`
+	// RPOSeconds is the worst of those lags.
+	RPOSeconds float64 `json:"rpo_seconds,omitempty"`
+	// Drilled is how the tiers of a drill went.
+	Drilled []Practice `json:"drilled,omitempty"`
+	// Orphans are machines of this recovery that were still there after it had cleaned up.
+	Orphans []string `json:"orphans,omitempty"`
 	// Question is open while a person must decide.
 	Question *Question `json:"question,omitempty"`
 	// Answers are what people decided.
@@ -86,8 +100,29 @@ type Record struct {
 	Ended   time.Time `json:"ended,omitzero"`
 }
 
+// Practice is how one tier of a drill went.
+type Practice struct {
+	Tier   string `json:"tier"`
+	Passed bool   `json:"passed"`
+	Reason string `json:"reason,omitempty"`
+	// Seconds until the standby was proven.
+	Seconds float64 `json:"seconds"`
+}
+
+// Recovered is one piece of data that followed the service.
+type Recovered struct {
+	replica.Restored
+	// LagSeconds is how much of the newest data is missing.
+	LagSeconds float64 `json:"lag_seconds"`
+}
+
 // Answered is a person's decision.
 type Answered struct {
+	// ID is the question's.
+	ID   string `json:"id,omitempty"`
+	Role string `json:"role,omitempty"`
+	// Plan is the hash of the plan that was agreed to.
+	Plan     string    `json:"plan,omitempty"`
 	By       string    `json:"by"`
 	Question string    `json:"question"`
 	Answer   string    `json:"answer"`
@@ -101,7 +136,9 @@ const (
 	PartDecide    = "decide"    // until the verdict and the standby's gate
 	PartProvision = "provision" // until a machine was made
 	PartBoot      = "boot"      // until it ran
-	PartMount     = "mount"     // until its volumes were there
+	PartApprove   = "approve"   // until a person agreed
+	PartMount     = "mount"     // until its volumes were there, verified
+	PartRestore   = "restore"   // until its data was there, proven
 	PartLoad      = "load"      // until the model was loaded
 	PartFence     = "fence"     // until the failed one was off the traffic
 	PartSwitch    = "switch"    // until the standby was on it
@@ -142,6 +179,12 @@ func (r Report) Markdown() string {
 	if !r.Verified.IsZero() {
 		line("| first verified answer | %s |", stamp(r.Verified))
 		line("| recovery time | %.3f s%s |", r.RTOSeconds, against(r.RTOSeconds, r.Objective))
+	}
+	for _, d := range r.Restored {
+		line("| data | %s from epoch %d at %s: %.1f s behind the outage |", plain(d.Path), d.Epoch, plain(d.Position), d.LagSeconds)
+	}
+	if r.Made != nil {
+		line("| machine | %s, %s |", plain(r.Made.Machine.ID), plain(r.Made.Where))
 	}
 	if r.Claim != "" {
 		line("| epoch | %s |", plain(r.Claim))
@@ -210,6 +253,10 @@ func (r Report) headline() string {
 		return "waits for a person: " + r.Question.Text
 	case r.Outcome == OutcomeRecovered:
 		return fmt.Sprintf("recovered on %s after %.1f s", r.Active, r.RTOSeconds)
+	case r.Mode == ModeFailback && r.Outcome == "" && r.Verified.IsZero():
+		return "on the way home from " + r.From
+	case r.Mode == ModeDrill && r.Outcome == "":
+		return "a drill: " + r.Trigger.Text
 	case r.Outcome == OutcomeFailed:
 		return "failed: no tier passed, the service is down"
 	case r.Outcome != "":

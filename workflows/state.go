@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -14,6 +15,8 @@ const (
 	maxSeenAge   = 7 * 24 * time.Hour
 	maxDecisions = 50
 	maxUpdates   = 64
+	// firingFor is how long an alert counts as firing after it was last heard of: Alertmanager repeats it at least every few hours.
+	firingFor = 6 * time.Hour
 )
 
 // GuardState is all that a guard knows. It travels with continue-as-new.
@@ -25,6 +28,11 @@ type GuardState struct {
 	Active string `json:"active"`
 	// Since is when the active became that.
 	Since time.Time `json:"since,omitzero"`
+	// Made is the machine of the active; nil where it runs on none of ours.
+	Made *activities.Made `json:"made,omitempty"`
+	// DataEpoch is the epoch below whose prefix the active writes its data; it counts where DataKnown.
+	DataEpoch int64 `json:"data_epoch,omitempty"`
+	DataKnown bool  `json:"data_known,omitempty"`
 	// Epoch is the highest one given out.
 	Epoch int64 `json:"epoch"`
 	// Born says how the first epoch was found.
@@ -49,6 +57,10 @@ type GuardState struct {
 	Decisions []Decision `json:"decisions,omitempty"`
 	// Updates are the ids of the latest accepted updates with their answers: a repeated one is answered again, not done again.
 	Updates []PastUpdate `json:"updates,omitempty"`
+	// Proofs are when tiers were proven last, by recoveries and drills.
+	Proofs []activities.Proven `json:"proofs,omitempty"`
+	// LastDrill is how the latest drill ended.
+	LastDrill *Ended `json:"last_drill,omitempty"`
 	// Last is how the latest recovery ended.
 	Last *Ended `json:"last,omitempty"`
 	// Pages counts the guard's own announcements.
@@ -162,12 +174,39 @@ func (s *GuardState) past(id string) (RecoverAnswer, bool) {
 	return RecoverAnswer{}, false
 }
 
+// firing is an alert that has not resolved, and was heard of lately.
+func (s *GuardState) firing(now time.Time) *SeenAlert {
+	for i := range s.Seen {
+		if a := &s.Seen[i]; !a.Resolved && now.Sub(a.Last) < firingFor {
+			return a
+		}
+	}
+	return nil
+}
+
+// proved takes over which tiers a recovery or drill has proven.
+func (s *GuardState) proved(proofs []activities.Proven) {
+	for _, p := range proofs {
+		s.Proofs = slices.DeleteFunc(s.Proofs, func(old activities.Proven) bool { return old.Tier == p.Tier })
+		s.Proofs = append(s.Proofs, p)
+	}
+}
+
 // failedNow are the targets that a ladder must leave out at this moment.
 func (s *GuardState) failedNow(now time.Time) []string {
 	if now.Before(s.CooldownUntil) {
 		return s.Failed
 	}
 	return nil
+}
+
+// Target is where the service runs.
+func (s *GuardState) Target(r runbooks.Runbook) (runbooks.Target, bool) {
+	t, ok := r.TargetNamed(s.Active)
+	if ok && s.Made != nil && s.Made.Tier == s.Active {
+		t = t.At(s.Made.Address)
+	}
+	return t, ok
 }
 
 // away reports whether the service runs somewhere else than at home.

@@ -16,13 +16,16 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/epoch"
 	"github.com/understudy-dr/understudy/activities/fence"
 	"github.com/understudy-dr/understudy/activities/probe"
+	"github.com/understudy-dr/understudy/activities/replica"
 	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/activities/settings"
 	"github.com/understudy-dr/understudy/activities/speech"
 	"github.com/understudy-dr/understudy/activities/traffic"
+	"github.com/understudy-dr/understudy/activities/volumes"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -50,6 +53,14 @@ type world struct {
 	runbook               runbooks.Runbook
 	// keeps lets the load balancer be watched for real.
 	keeps bool
+	// machines makes machines; mounted and restored are what was brought, by key; bucket, mountErr, restoreErr are what those parts fail with.
+	machines                     *machines
+	mounted, restored            map[string]bool
+	bucket, mountErr, restoreErr error
+	points                       map[int64]replica.Point
+	calls                        []string
+	budget                       BudgetState
+	batches                      []string
 	// onApply is called before the load balancer takes a change.
 	onApply func()
 }
@@ -70,6 +81,7 @@ func newWorld() *world {
 			"primary": {Name: "primary", State: traffic.Ready, Up: up()},
 			"hot":     {Name: "hot", State: traffic.Maint},
 		},
+		machines: newMachines(), mounted: map[string]bool{}, restored: map[string]bool{}, points: map[int64]replica.Point{},
 		epochs: &memoryEpochs{records: map[string]epoch.Record{}},
 		files:  map[string]string{},
 		runbook: runbooks.Runbook{
@@ -167,6 +179,9 @@ func (w *world) Apply(_ context.Context, c traffic.Change) (traffic.View, error)
 	w.applied = append(w.applied, c)
 	for _, a := range c.Set {
 		w.servers[a.Server].State = a.State
+		if a.Address != "" {
+			w.servers[a.Server].Address = a.Address
+		}
 	}
 	return w.view(), nil
 }
@@ -286,6 +301,12 @@ func (w *world) env(t *testing.T, id string) *testsuite.TestWorkflowEnvironment 
 		Fences:    w,
 		Reports:   reportStore{w},
 		Guards:    w,
+		Providers: func(runbooks.Provision) (compute.Provider, error) { return w.machines, nil },
+		Mounter:   func(runbooks.Volume) (volumes.Mounter, error) { return w, nil },
+		Replicas:  map[string]replica.Replica{"litestream": w},
+		Sources:   w,
+		Boot:      func(activities.BootRequest) (string, error) { return "#cloud-config\n", nil },
+		Buckets:   func(context.Context, string) error { return w.bucket },
 	}))
 	return env
 }

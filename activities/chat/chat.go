@@ -1,8 +1,10 @@
 // Package chat tells people what happens: one message per recovery that edits
-// itself, its thread as the log.
+// itself, its thread as the log, and buttons for what only a person may decide.
 //
-// The implementation is slack. Whoever calls must be ready for a chat that
-// hangs: nothing that matters waits for it.
+// The implementations are slack and wecom, which differ in what they can: a
+// WeCom robot neither edits nor hears, so it posts digests, and leads to the
+// console for decisions. Whoever calls must be ready for a chat that hangs:
+// nothing that matters waits for it.
 package chat
 
 import (
@@ -48,6 +50,15 @@ type Message struct {
 	// Lines are shown below, one each, such as a checklist.
 	Lines []string `json:"lines,omitempty"`
 	Links []Link   `json:"links,omitempty"`
+	// Actions are what people may decide now; a chat without buttons names them and leads to the links.
+	Actions []Action `json:"actions,omitempty"`
+}
+
+// WithLog is the message with the lines of a log below its own, for chats that
+// cannot edit and have no threads: there one post tells everything.
+func (m Message) WithLog(log []string) Message {
+	m.Lines = append(m.Lines[:len(m.Lines):len(m.Lines)], log...)
+	return m
 }
 
 // Field is one row of a message's table.
@@ -70,6 +81,9 @@ type Ref struct {
 
 // Messenger is one chat.
 type Messenger interface {
+	// CanEdit tells whether Update changes what was posted. Where it cannot, Update posts the new state as a message of
+	// its own and Reply stands beside it; whoever wants one message instead of two updates to a Message WithLog.
+	CanEdit() bool
 	// Post sends a new message to a channel. key makes it idempotent: a second Post with the same key to the same
 	// channel finds the first message, where the chat allows that, and returns its Ref; retry says that an earlier
 	// try with this key may have arrived, so that it must be looked for.

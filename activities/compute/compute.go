@@ -25,6 +25,10 @@ const (
 	TagExpires   = "expires" // RFC 3339, UTC
 	TagKey       = "understudy-key"
 	TagMode      = "mode" // live or drill
+	TagKeep      = "keep" // stopped: the machine was prepared, not made; it is stopped, never removed
+
+	// ModeResting is the TagMode of a prepared machine that was stopped again and waits; the key that had it is used.
+	ModeResting = "resting"
 
 	// ManagedBy is the value of TagManagedBy; nothing without it is ever removed.
 	ManagedBy = "understudy"
@@ -117,7 +121,8 @@ func (o Order) Tags() map[string]string {
 	}
 }
 
-// Ref finds a machine at its provider.
+// Ref finds a machine at its provider, by ID or else by Key. One with neither is
+// ErrRefused: it must never come to mean all machines.
 type Ref struct {
 	ID        string             `json:"id,omitempty"`
 	Key       string             `json:"key,omitempty"`
@@ -132,7 +137,8 @@ type Provider interface {
 	Check(ctx context.Context, o Order) error
 	// Create makes a machine, or finds the one that this key has made; two calls with one key never make two. It
 	// returns as soon as the provider has taken the order, not when the machine runs. An order whose key was used
-	// for something else, or whose machine is gone, is ErrUsed.
+	// for something else, or whose machine is gone, is ErrUsed. A placement that names a prepared machine has that
+	// one started instead, with the order's tags; one that runs already for another key is ErrCapacity.
 	Create(ctx context.Context, o Order) (Machine, error)
 	// Describe returns a machine as it is now, by ID or by Key, or ErrNone.
 	Describe(ctx context.Context, r Ref) (Machine, error)
@@ -141,11 +147,22 @@ type Provider interface {
 	Stop(ctx context.Context, r Ref) error
 	Start(ctx context.Context, r Ref) (Machine, error)
 	// Terminate removes a machine for good, with all that was made for it. It is idempotent: what is gone is gone.
-	// It refuses what is not ours.
+	// It refuses what is not ours. A prepared machine was not made, and is stopped instead.
 	Terminate(ctx context.Context, r Ref) error
 	// List returns all machines that carry our tags, also those that are stopped, at every place that the
 	// provision names; of one service where that is not empty.
 	List(ctx context.Context, p runbooks.Provision, service string) ([]Machine, error)
+}
+
+// Kept reports whether a machine was prepared and not made: it ends as Stopped,
+// not as Gone.
+func (m Machine) Kept() bool { return m.Tags[TagKeep] == "stopped" }
+
+// Console is what a provider can do besides, where machines have a console.
+type Console interface {
+	// Console returns the end of what a machine has written while it booted, printable, newest last; empty where
+	// there is nothing yet.
+	Console(ctx context.Context, r Ref) (string, error)
 }
 
 var keyFormat = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)

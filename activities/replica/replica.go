@@ -4,6 +4,10 @@
 // Each epoch writes below a prefix of its own (…/epoch-7/), so that a revived
 // old primary cannot damage what its successor writes. The implementations of
 // [Replica] are litestream and files.
+//
+// They restore on the host on which they run: for a standby of kind local that
+// is this one. A machine that is made from an image (ec2, libvirt) restores its
+// data itself when it boots, from the point that it is told.
 package replica
 
 import (
@@ -16,7 +20,7 @@ import (
 )
 
 var (
-	// ErrNone means that nothing was ever replicated there.
+	// ErrNone means that nothing was ever replicated there, or that a point is no longer there: look again.
 	ErrNone = errors.New("nothing is replicated")
 	// ErrUnavailable means that the store did not answer.
 	ErrUnavailable = errors.New("replica store unavailable")
@@ -64,8 +68,10 @@ type Replica interface {
 	Epochs(ctx context.Context, d runbooks.Data) ([]int64, error)
 	// Restore brings the data of a point to the path of d, and proves it by the check. It writes beside the path
 	// and renames, so that a crash leaves either nothing or all of it; repeated with the same key it finds what it
-	// did. Other data at the path is ErrExists.
+	// did. Other data at the path is ErrExists. A point that is no longer there is ErrNone, and a store that does not
+	// answer within the context ErrUnavailable; an error leaves nothing behind.
 	Restore(ctx context.Context, key string, d runbooks.Data, p Point) (Restored, error)
-	// Remove takes away what Restore brought with this key, and nothing else. It is idempotent.
+	// Remove takes away what Restore brought with this key, and nothing else. It is idempotent. What a service wrote
+	// into the data since goes with it: it is for a standby that never took traffic.
 	Remove(ctx context.Context, key string, d runbooks.Data) error
 }

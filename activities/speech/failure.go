@@ -25,6 +25,8 @@ func cannotAsk(format string, args ...any) error {
 func broken(err error) error {
 	err = unwrapped(err)
 	switch found := probe.FindingOf(err, false); {
+	case errors.Is(err, ErrAudio):
+		return err
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w: we broke off: %w", ErrServer, err)
 	case isGone(err):
@@ -62,7 +64,24 @@ func refused(resp *http.Response, body []byte) error {
 	} else if said := complaint(body); said != "" {
 		text += ": " + said
 	}
-	return fmt.Errorf("%w: %s", kind, text)
+	return fmt.Errorf("%w: %w", kind, &statusError{resp.StatusCode, text})
+}
+
+// statusError is an answer with a bad status.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string { return e.text }
+
+// Status is the HTTP status with which a server refused a request, 0 where it did not.
+func Status(err error) int {
+	var refusal *statusError
+	if errors.As(err, &refusal) {
+		return refusal.status
+	}
+	return 0
 }
 
 // complaint finds what is wrong in the error shapes of the field:
@@ -122,7 +141,7 @@ func words(raw json.RawMessage) string {
 // findingOf says what a failed inference shows of the instance.
 func findingOf(err error) runbooks.Finding {
 	switch found := probe.FindingOf(err, false); {
-	case errors.Is(err, errAsk):
+	case errors.Is(err, errAsk), errors.Is(err, ErrAudio):
 		return runbooks.Blind
 	case found == runbooks.Blind, found == runbooks.Refuses:
 		return found

@@ -8,6 +8,7 @@ package speech
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/understudy-dr/understudy/runbooks"
@@ -23,13 +24,19 @@ var (
 	ErrGone = errors.New("the server went away")
 	// ErrMute means that no answer came in time.
 	ErrMute = errors.New("no answer in time")
+	// ErrAudio means that our own audio could not be read to its end. No server is to blame.
+	ErrAudio = errors.New("the audio could not be read")
 )
 
-// Audio is a piece of audio in memory with the name of its file, whose
-// extension tells servers the format.
+// Audio is a piece of audio with the name of its file, whose extension tells
+// servers the format.
 type Audio struct {
 	Name  string
 	Bytes []byte
+	// Open, where given, takes the place of Bytes: it opens the audio, of Size bytes, which is then sent as it is read
+	// and never held in memory as a whole. Servers are told the size beforehand, so it must be right.
+	Open func() (io.ReadCloser, error)
+	Size int64
 }
 
 // TranscribeRequest asks for the words of an audio.
@@ -58,9 +65,20 @@ type Transcript struct {
 
 // Segment is a part of a transcript; times in seconds from the start.
 type Segment struct {
+	ID    int     `json:"id"`
 	Start float64 `json:"start"`
 	End   float64 `json:"end"`
 	Text  string  `json:"text"`
+	// Words and Speaker are there where the service tells them.
+	Words   []Word `json:"words,omitempty"`
+	Speaker string `json:"speaker,omitempty"`
+}
+
+// Word is a word of a segment; times in seconds from the start of the audio.
+type Word struct {
+	Word  string  `json:"word"`
+	Start float64 `json:"start"`
+	End   float64 `json:"end"`
 }
 
 // SynthesizeRequest asks for the sound of a text.

@@ -3,6 +3,7 @@ package speech
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -43,6 +44,9 @@ func (c *HTTPClient) Transcribe(ctx context.Context, r TranscribeRequest) (Trans
 	ctx, cancel := bounded(ctx, r.Timeout)
 	defer cancel()
 	request, err := formRequest(ctx, address, fields(r), r.Audio)
+	if errors.Is(err, ErrAudio) {
+		return Transcript{}, err
+	}
 	if err != nil {
 		return Transcript{}, cannotAsk("%v", err)
 	}
@@ -101,14 +105,20 @@ func formRequest(ctx context.Context, address string, fields []field, audio Audi
 		return nil, err
 	}
 	tail := "\r\n--" + form.Boundary() + "--\r\n"
-	body := func() io.ReadCloser {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(head.Bytes()), bytes.NewReader(audio.Bytes), strings.NewReader(tail)))
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, body())
+	source, err := audio.open()
 	if err != nil {
 		return nil, err
 	}
-	request.ContentLength = int64(head.Len()) + int64(len(audio.Bytes)) + int64(len(tail))
+	body := struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head.Bytes()), source, strings.NewReader(tail)), source}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, body)
+	if err != nil {
+		source.Close()
+		return nil, err
+	}
+	request.ContentLength = int64(head.Len()) + source.left + int64(len(tail))
 	request.Header.Set("Content-Type", form.FormDataContentType())
 	return request, nil
 }

@@ -84,9 +84,11 @@ func parseObject(body []byte) (Transcript, error) {
 // parseSegments reads segments; those that cannot be read are left out, all of them.
 func parseSegments(raw json.RawMessage) []Segment {
 	var said []struct {
-		Start number `json:"start"`
-		End   number `json:"end"`
-		Text  string `json:"text"`
+		Start   number          `json:"start"`
+		End     number          `json:"end"`
+		Text    string          `json:"text"`
+		Words   json.RawMessage `json:"words"`
+		Speaker json.RawMessage `json:"speaker"`
 	}
 	if json.Unmarshal(raw, &said) != nil {
 		return nil
@@ -98,8 +100,27 @@ func parseSegments(raw json.RawMessage) []Segment {
 		}
 	}
 	var segments []Segment
-	for _, s := range said {
-		segments = append(segments, Segment{Start: float64(s.Start) / unit, End: float64(s.End) / unit, Text: s.Text})
+	for i, s := range said {
+		segment := Segment{ID: i, Start: float64(s.Start) / unit, End: float64(s.End) / unit, Text: s.Text, Words: parseWords(s.Words, unit)}
+		_ = json.Unmarshal(s.Speaker, &segment.Speaker) // no speaker is an empty one
+		segments = append(segments, segment)
 	}
 	return segments
+}
+
+// parseWords reads the words of a segment; none is fine.
+func parseWords(raw json.RawMessage, unit float64) []Word {
+	var said []struct {
+		Word  string `json:"word"`
+		Start number `json:"start"`
+		End   number `json:"end"`
+	}
+	if json.Unmarshal(raw, &said) != nil {
+		return nil
+	}
+	var words []Word
+	for _, s := range said {
+		words = append(words, Word{Word: s.Word, Start: float64(s.Start) / unit, End: float64(s.End) / unit})
+	}
+	return words
 }

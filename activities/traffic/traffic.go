@@ -3,8 +3,8 @@
 //
 // A [Balancer] speaks of servers by the names that the runbook gives them. The
 // implementations are haproxy (runtime sockets), nginx (an upstream file and a
-// reload) and command (a program of the user's, which is also how Keepalived
-// and Consul are driven).
+// reload), route53 (weights of DNS records) and command (a program of the user's,
+// which is also how Keepalived and Consul are driven).
 package traffic
 
 import (
@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -50,10 +51,14 @@ type Server struct {
 	// Failing is true where the last check failed and the load balancer still counts the server as up, because one
 	// failed check is not enough for it. It sends requests there.
 	Failing bool `json:"failing,omitempty"`
-	// Check explains Up and Failing, such as "L7OK 200 in 3ms, up for 31s"; empty where unknown.
+	// Check explains Up and Failing, such as "L7OK 200 in 3ms, up for 31s", or says what else an operator should know
+	// of the server; empty where unknown.
 	Check string `json:"check,omitempty"`
 	// Backup marks a server that takes traffic only when all others are down.
 	Backup bool `json:"backup,omitempty"`
+	// DNS marks a server that clients find by name: only the host of its address counts, the port is the front door's,
+	// and drain and maint are the same, because clients go on with an address that they know.
+	DNS bool `json:"dns,omitempty"`
 	// Requests are those in flight at the server; nil where the load balancer cannot tell. The age of the oldest may
 	// be less than the truth, never more: more could make a busy server seem to hang.
 	Requests *runbooks.InFlight `json:"requests,omitempty"`
@@ -61,6 +66,21 @@ type Server struct {
 
 // Takes reports whether new requests would go to the server if no other were there.
 func (s Server) Takes() bool { return s.State == Ready && (s.Up == nil || *s.Up) }
+
+// is reports whether the server is in a state, as far as its load balancer tells states apart.
+func (s Server) is(state State) bool {
+	return s.State == state || s.DNS && s.State == Maint && state == Drain
+}
+
+// at reports whether the server is at an address.
+func (s Server) at(address string) bool {
+	if !s.DNS {
+		return SameAddress(s.Address, address)
+	}
+	x, _, errX := net.SplitHostPort(s.Address)
+	y, _, errY := net.SplitHostPort(address)
+	return errX == nil && errY == nil && SameHost(x, y)
+}
 
 // View is the state of all servers of a service at one moment.
 type View struct {
@@ -106,9 +126,9 @@ func (v View) Shows(c Change) error {
 		switch {
 		case !ok:
 			return fmt.Errorf("%w: %s", ErrNoServer, a.Server)
-		case s.State != a.State:
+		case !s.is(a.State):
 			differs = append(differs, fmt.Sprintf("%s is %s, not %s", a.Server, s.State, a.State))
-		case a.Address != "" && !SameAddress(s.Address, a.Address):
+		case a.Address != "" && !s.at(a.Address):
 			differs = append(differs, fmt.Sprintf("%s is at %s, not at %s", a.Server, s.Address, a.Address))
 		}
 	}

@@ -29,7 +29,10 @@ func TestServing(t *testing.T) {
 }
 
 func TestShows(t *testing.T) {
-	v := View{Servers: []Server{{Name: "a", State: Ready, Address: "[::1]:80"}, {Name: "b", State: Maint, Address: "10.0.0.1:80"}}}
+	v := View{Servers: []Server{
+		{Name: "a", State: Ready, Address: "[::1]:80"}, {Name: "b", State: Maint, Address: "10.0.0.1:80"},
+		{Name: "d", State: Ready, Address: "gpu.example.com:443", DNS: true}, {Name: "e", State: Maint, Address: "[2001:db8::1]:443", DNS: true},
+	}}
 	for _, c := range []struct {
 		name  string
 		set   []Assignment
@@ -40,6 +43,13 @@ func TestShows(t *testing.T) {
 		{"another state", []Assignment{{Server: "a", State: Maint}}, "a is ready, not maint"},
 		{"another address", []Assignment{{Server: "b", State: Maint, Address: "10.0.0.2:80"}}, "b is at 10.0.0.1:80, not at 10.0.0.2:80"},
 		{"an unknown server", []Assignment{{Server: "c", State: Maint}}, "no such server"},
+		{"a name at another port", []Assignment{{Server: "d", State: Ready, Address: "GPU.example.com.:7860"}}, ""},
+		{"a name at another host", []Assignment{{Server: "d", State: Ready, Address: "gpu2.example.com:443"}}, "d is at gpu.example.com:443, not at gpu2.example.com:443"},
+		{"an address for a name", []Assignment{{Server: "d", State: Ready, Address: "10.0.0.1:443"}}, "not at 10.0.0.1:443"},
+		{"a name drained", []Assignment{{Server: "e", State: Drain}}, ""},
+		{"a name ready", []Assignment{{Server: "e", State: Ready}}, "e is maint, not ready"},
+		{"a server drained", []Assignment{{Server: "b", State: Drain}}, "b is maint, not drain"},
+		{"a name's address in another spelling", []Assignment{{Server: "e", State: Maint, Address: "[2001:db8:0::1]:7860"}}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := v.Shows(Change{Set: c.set})

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 var (
@@ -79,4 +80,14 @@ func SameAddress(a, b string) bool {
 	x, errX := netip.ParseAddrPort(a)
 	y, errY := netip.ParseAddrPort(b)
 	return errX == nil && errY == nil && x == y
+}
+
+// SameHost reports whether two hosts are the same IP address or DNS name, however they are written.
+func SameHost(a, b string) bool {
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	if errX == nil || errY == nil {
+		return errX == nil && errY == nil && x == y
+	}
+	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }

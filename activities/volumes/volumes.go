@@ -2,8 +2,18 @@
 // every byte that matters is the right one.
 //
 // A model directory in S3 has a manifest: one line per file, with its sha256 and
-// path, sorted. The implementations of [Mounter] are s3fs and mount-s3 (a file
-// system) and copy (parallel downloads); package manifest checks what they bring.
+// path, sorted; its VERSION file, where it has one, is listed like any other
+// and must hold one line. The implementations of [Mounter] are s3fs and
+// mountpoint (a file system) and copy (parallel downloads); [ByMode] picks the one
+// that a runbook asks for. Package push writes such directories.
+//
+// All of them work on the host on which they run: for a standby of kind local
+// that is this one. A machine that is made from an image (ec2, libvirt) mounts
+// its volumes itself when it boots, and checks them with sha256sum.
+//
+// A mount lives in the mount namespace of the process that made it: a service
+// that reads it must not be started with a private one (systemd's PrivateMounts,
+// PrivateTmp and ProtectSystem make one for Understudy's own unit).
 package volumes
 
 import (
@@ -51,6 +61,20 @@ type Mounter interface {
 	// never answers, and leaves nothing behind on an error: no mount, no process, no half copy.
 	Mount(ctx context.Context, key string, v runbooks.Volume, tell func(Progress)) (Mounted, error)
 	// Unmount takes a volume of the key away, with what was made for it. It is idempotent, and takes away only
-	// what this key brought.
+	// what this key brought. What a service wrote into a writable copy goes with it.
 	Unmount(ctx context.Context, key string, v runbooks.Volume) error
+}
+
+// Inspector looks at a volume in its bucket, before any disaster. Every mounter is one.
+type Inspector interface {
+	// Inspect tells what Mount would bring, or why it would fail, as far as that shows without reading the files: it
+	// compares the listing with the manifest, and reads VERSION. It changes nothing.
+	Inspect(ctx context.Context, v runbooks.Volume) (Mounted, error)
+}
+
+// Verifier hashes a volume behind its service. Every mounter is one.
+type Verifier interface {
+	// Verify hashes every byte of what the key mounted with verify: size, and changes nothing: a volume that turns out
+	// ErrWrong stays for its service until somebody decides. A key that mounted nothing is ErrRefused.
+	Verify(ctx context.Context, key string, v runbooks.Volume, tell func(Progress)) error
 }

@@ -139,21 +139,29 @@ func (c *clients) transcribe(ctx context.Context) (text, server string, err erro
 	return transcript.Text, response.Header.Get(harness.ServerHeader), err
 }
 
-// tally is what the clients have seen so far.
+// tally is what the clients have seen.
 type tally struct {
-	asked, primary, hot int
-	failed              []answer
+	asked int
+	// by is the good answers by who gave them.
+	by     map[string]int
+	failed []answer
 	// median and slowest are of the good answers.
 	median, slowest time.Duration
 	// silence is the longest time without a good answer, among all clients.
 	silence time.Duration
+	// answers are all of it, in the order in which they ended.
+	answers []answer
 }
 
-func (c *clients) tally() tally {
+// all is what the clients have seen so far.
+func (c *clients) all() tally {
 	c.mu.Lock()
-	answers := slices.Clone(c.answers)
-	c.mu.Unlock()
-	t := tally{asked: len(answers)}
+	defer c.mu.Unlock()
+	return count(slices.Clone(c.answers))
+}
+
+func count(answers []answer) tally {
+	t := tally{asked: len(answers), by: map[string]int{}, answers: answers}
 	var took []time.Duration
 	var last time.Time
 	slices.SortFunc(answers, func(a, b answer) int { return a.ended.Compare(b.ended) })
@@ -165,12 +173,7 @@ func (c *clients) tally() tally {
 			t.failed = append(t.failed, a)
 			continue
 		}
-		switch a.server {
-		case "primary":
-			t.primary++
-		case "hot":
-			t.hot++
-		}
+		t.by[a.server]++
 		took = append(took, a.ended.Sub(a.began))
 		if !last.IsZero() {
 			t.silence = max(t.silence, a.ended.Sub(last))
@@ -184,6 +187,19 @@ func (c *clients) tally() tally {
 	return t
 }
 
+// between is what ended in a span of time; a zero time is no bound.
+func (t tally) between(from, to time.Time) tally {
+	return count(slices.DeleteFunc(slices.Clone(t.answers), func(a answer) bool {
+		return a.ended.Before(from) || !to.IsZero() && !a.ended.Before(to)
+	}))
+}
+
 func (t tally) String() string {
-	return fmt.Sprintf("clients: %d answered (primary %d, hot %d), %d failed", t.asked-len(t.failed), t.primary, t.hot, len(t.failed))
+	var by []string
+	for _, server := range servers {
+		if t.by[server] > 0 {
+			by = append(by, fmt.Sprintf("%s %d", server, t.by[server]))
+		}
+	}
+	return fmt.Sprintf("clients: %d answered (%s), %d failed", t.asked-len(t.failed), strings.Join(by, ", "), len(t.failed))
 }

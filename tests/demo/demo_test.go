@@ -14,13 +14,17 @@ import (
 	"testing"
 
 	"github.com/understudy-dr/understudy/tests/harness"
+	"github.com/understudy-dr/understudy/workflows"
 )
 
 // marker is in the environment of the demo under test, and so of everything that it starts.
 const marker = "UNDERSTUDY_DEMO_UNDER_TEST="
 
-// ending is the last line of a demo that ended well.
-var ending = regexp.MustCompile(`^  Outcome=recovered Tier=hot RTO=\d+\.\d\ds failed=\d+/\d+ recovery=demo-\d+$`)
+// endings are the last lines of a demo that ended well.
+var endings = []*regexp.Regexp{
+	regexp.MustCompile(`^  Outcome=recovered Tier=hot RTO=\d+\.\d\ds own=\d+\.\d\ds failed=\d+/\d+ recovery=demo-\d+$`),
+	regexp.MustCompile(`^  Outcome=recovered Tier=cold RTO=\d+\.\d\ds RPO=\d+\.\d\ds own=\d+\.\d\ds failed=\d+/\d+ recovery=demo-\d+$`),
+}
 
 // demo prepares a run of the program in a pipe.
 func demo(t *testing.T) *exec.Cmd {
@@ -28,8 +32,13 @@ func demo(t *testing.T) *exec.Cmd {
 	if err := harness.FindEngines(); err != nil {
 		t.Skipf("missing: %v", err)
 	}
-	for _, program := range []string{"haproxy", "prometheus", "prometheus-alertmanager"} {
+	for _, program := range []string{"haproxy", "prometheus", "prometheus-alertmanager", "s3fs"} {
 		if _, err := harness.Find(program, program); err != nil {
+			t.Skipf("missing: %v", err)
+		}
+	}
+	for _, find := range []func() (string, error){harness.FindMinIO, harness.FindLitestream} {
+		if _, err := find(); err != nil {
 			t.Skipf("missing: %v", err)
 		}
 	}
@@ -48,18 +57,63 @@ func demo(t *testing.T) *exec.Cmd {
 	return cmd
 }
 
-// nothingLeft fails where a process of the demo, or its directory, is still there.
-func nothingLeft(t *testing.T, dir string) {
+// nothingLeft fails where a process of the demo, a mount, or its directory is still there.
+func nothingLeft(t *testing.T) {
 	t.Helper()
-	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, file := range environments {
-		if text, err := os.ReadFile(file); err == nil && bytes.Contains(text, []byte(marker+t.Name()+"\x00")) {
-			command, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-			t.Errorf("still there: %s", bytes.ReplaceAll(command, []byte{0}, []byte{' '}))
+	for _, process := range processes(t) {
+		t.Errorf("still there: %s", process)
+	}
+	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || bytes.Contains(mounts, []byte(homeDir+"/")) {
+		t.Errorf("%v, mounted:\n%s", err, mounts)
+	}
+	if _, err := os.Stat(homeDir); err == nil {
+		t.Errorf("%s is still there", homeDir)
+	}
+}
+
+// processes are the commands of processes that the demo has started, or that live on what it has made.
+func processes(t *testing.T) (commands []string) {
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, process := range all {
+		environ, _ := os.ReadFile(filepath.Join(process, "environ"))
+		command, _ := os.ReadFile(filepath.Join(process, "cmdline"))
+		if bytes.Contains(environ, []byte(marker+t.Name()+"\x00")) || bytes.Contains(environ, []byte("="+homeDir+"/")) || bytes.Contains(command, []byte(homeDir+"/")) {
+			commands = append(commands, string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
 		}
 	}
-	if _, err := os.Stat(dir); dir != "" && err == nil {
-		t.Errorf("%s is still there", dir)
+	return commands
+}
+
+// upTo starts a demo and returns when it prints a text; what it has printed goes on in the background.
+func upTo(t *testing.T, cmd *exec.Cmd, text string) (wait func() string) {
+	t.Helper()
+	read, write := io.Pipe()
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { write.CloseWithError(cmd.Wait()) }()
+	var out strings.Builder
+	reached, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		seen := false
+		for lines := bufio.NewScanner(read); lines.Scan(); {
+			out.WriteString(lines.Text() + "\n")
+			if !seen && strings.Contains(lines.Text(), text) {
+				seen = true
+				close(reached)
+			}
+		}
+	}()
+	select {
+	case <-reached:
+	case <-ended:
+		t.Fatalf("it never printed %q:\n%s", text, out.String())
+	}
+	return func() string {
+		<-ended
+		return out.String()
 	}
 }
 
@@ -70,8 +124,18 @@ func TestInAPipeItEndsByItself(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	lines := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
-	if last := lines[len(lines)-1]; !ending.MatchString(last) {
-		t.Errorf("the last line is %q", last)
+	for i, ending := range endings {
+		if line := lines[len(lines)-len(endings)+i]; !ending.MatchString(line) {
+			t.Errorf("at the end stands %q", line)
+		}
+	}
+	for _, part := range []string{
+		workflows.PartDetect, workflows.PartDecide, workflows.PartMount, workflows.PartRestore, workflows.PartProvision, workflows.PartBoot,
+		workflows.PartLoad, workflows.PartVerify, workflows.PartFence, workflows.PartSwitch, "RTO", "own", "RPO",
+	} {
+		if !regexp.MustCompile(`(?m)^  ` + part + ` +\d+\.\d{3} s`).Match(out) {
+			t.Errorf("the table has no line %s", part)
+		}
 	}
 	if bytes.ContainsAny(out, "\x1b\r") {
 		t.Error("a pipe got escape codes or carriage returns")
@@ -81,33 +145,58 @@ func TestInAPipeItEndsByItself(t *testing.T) {
 			t.Errorf("too wide: %s", line)
 		}
 	}
-	report := regexp.MustCompile(`/\S+/understudy-demo-\d+`).FindString(string(out))
-	if report == "" {
-		t.Errorf("no path of a report in\n%s", out)
+	if t.Failed() {
+		t.Logf("%s", out)
 	}
-	nothingLeft(t, report)
+	nothingLeft(t)
 }
 
 func TestAnInterruptLeavesNothing(t *testing.T) {
 	cmd := demo(t)
-	read, write := io.Pipe()
-	cmd.Stdout, cmd.Stderr = write, write
+	wait := upTo(t, cmd, "provision (cold)") // the machine is there, and loads the model that is mounted
+	_ = cmd.Process.Signal(os.Interrupt)
+	out := wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
+		t.Errorf("exit status %d\n%s", code, out)
+	}
+	nothingLeft(t)
+}
+
+// A demo that is killed cannot put anything away, and a made machine outlives it: the next one does.
+func TestTheNextDemoClearsAwayOneThatWasKilled(t *testing.T) {
+	cmd := demo(t)
+	wait := upTo(t, cmd, "provision (cold)")
+	_ = cmd.Process.Kill()
+	wait()
+	if len(processes(t)) == 0 {
+		t.Error("nothing was left, so there was nothing to clear away")
+	}
+	if code := readUpTo(t, demo(t), "The stage"); code != exitInterrupted { // until then it has found the ports free
+		t.Errorf("exit status %d", code)
+	}
+	nothingLeft(t)
+}
+
+// readUpTo is a reader who leaves at a text. It returns the demo's exit status.
+func readUpTo(t *testing.T, cmd *exec.Cmd, text string) int {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { write.CloseWithError(cmd.Wait()) }()
-	var out strings.Builder
-	lines := bufio.NewScanner(read)
-	for lines.Scan() {
-		out.WriteString(lines.Text() + "\n")
-		if strings.Contains(lines.Text(), "kill -9") { // the recovery is about to begin
-			_ = cmd.Process.Signal(os.Interrupt)
-		}
+	var read strings.Builder
+	for lines := bufio.NewScanner(out); !strings.Contains(read.String(), text) && lines.Scan(); {
+		read.WriteString(lines.Text() + "\n")
 	}
-	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
-		t.Errorf("exit status %d\n%s", code, out.String())
+	out.Close()
+	_ = cmd.Wait()
+	if !strings.Contains(read.String(), text) {
+		t.Errorf("it never printed %q:\n%s", text, read.String())
 	}
-	nothingLeft(t, "")
+	return cmd.ProcessState.ExitCode()
 }
 
 func TestATakenPortIsNamedBeforeAnythingStarts(t *testing.T) {
@@ -121,5 +210,5 @@ func TestATakenPortIsNamedBeforeAnythingStarts(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "port 17872 is taken, and Alertmanager needs it") {
 		t.Errorf("%v: %s", err, out)
 	}
-	nothingLeft(t, "")
+	nothingLeft(t)
 }

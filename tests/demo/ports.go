@@ -18,12 +18,14 @@ const (
 	alertmanagerPort = 17872
 	// temporalPorts is how many ports the embedded engine takes, from the one that the site file names.
 	temporalPorts = 4
+
+	loopback = "127.0.0.1"
 )
 
 // ports are the fixed ports of the demo, so that people can follow its links
 // and run commands against it. They come from the very files that Understudy reads.
 type ports struct {
-	front, primary, hot, command, slack int
+	front, primary, hot, cold, store, command, slack int
 	// needs says for each port who needs it, in the order of the ports.
 	needs []need
 }
@@ -45,7 +47,11 @@ func readPorts(site runbooks.Site, r runbooks.Runbook) (p ports, err error) {
 	var api, ui, temporal int
 	take(&p.front, r.Traffic.Front, "HAProxy, the front door")
 	take(&p.primary, r.Primary.URL, "the primary")
-	take(&p.hot, r.Tiers[0].URL, "the hot standby")
+	hot, _ := r.TargetNamed(runbooks.TierHot)
+	cold, _ := r.TargetNamed(runbooks.TierCold)
+	take(&p.hot, hot.URL, "the hot standby")
+	take(&p.cold, cold.At(loopback).URL, "the cold standby")
+	take(&p.store, site.S3["default"].Endpoint, "MinIO")
 	take(&p.command, strings.Join(r.Traffic.Sockets, ","), "HAProxy's commands")
 	take(&api, site.Listen.API, "Understudy's API")
 	take(&ui, site.Listen.UI, "the Temporal UI")
@@ -84,8 +90,8 @@ func portOf(address string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if host != "127.0.0.1" {
-		return 0, fmt.Errorf("%s is not on 127.0.0.1, and the demo plays on this machine", address)
+	if host != loopback {
+		return 0, fmt.Errorf("%s is not on %s, and the demo plays on this machine", address, loopback)
 	}
 	return strconv.Atoi(port)
 }

@@ -2,60 +2,122 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/understudy-dr/understudy/triggers"
+	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/workflows"
 )
 
-// means says what each part of the recovery time is.
-var means = map[string]string{
-	workflows.PartDetect: "until Alertmanager's webhook reached Understudy",
-	workflows.PartDecide: "until observers agreed and the standby passed its gate",
-	workflows.PartFence:  "until the failed primary was off the traffic",
-	workflows.PartSwitch: "until the standby was on it, read back from HAProxy",
-	workflows.PartVerify: "until a real transcription came back right",
+// showResults shows what the story comes to, and returns nil where it ended as it should.
+func showResults(ctx context.Context, s *show, st *stage, all []played, t tally, keeps bool) error {
+	s.section("What people saw in Slack")
+	err := showSlack(ctx, s, st, all)
+	last := all[len(all)-1]
+	var lost error
+	if last.tier == runbooks.TierCold && last.recovered() {
+		lost = showHistory(ctx, s, st, last)
+	}
+	showLinks(s, st, all, keeps)
+	showClients(s, t, all)
+	s.section("Where the time went")
+	for i, p := range all {
+		if i > 0 {
+			s.blank()
+		}
+		showTimes(s, p, objectivesOf(st.runbook, p.tier))
+	}
+	s.blank()
+	for i, p := range all {
+		next := time.Time{}
+		if i+1 < len(all) {
+			next = all[i+1].kill
+		}
+		from := p.kill
+		if i == 0 {
+			from = time.Time{}
+		}
+		showOutcome(s, p, t.between(from, next))
+	}
+	return errors.Join(err, lost, verdict(ctx, st, all))
 }
 
-// barWidth is the length of the bar of the whole time.
-const barWidth = 24
-
-// showSlack waits until the story's end is in Slack, in the message and in its thread, and shows the channel as
-// people see it.
-func showSlack(ctx context.Context, s *show, st *stage, r workflows.Report) error {
-	err := await(ctx, redraw, func() (bool, error) {
-		shown := st.scene.Slack.Transcript()
-		return strings.Contains(shown, r.Reason) && strings.Count(shown, "\n    > ") >= len(r.Timeline), st.died()
-	})
-	for line := range strings.Lines(st.scene.Slack.Transcript()) {
-		line = strings.TrimRight(line, "\n")
-		depth := len(line) - len(strings.TrimLeft(line, " "))
-		switch text := strings.TrimLeft(line, " "); {
-		case depth == 0:
-			s.text(chat, "%s", text)
-		case strings.HasPrefix(text, "> "):
-			s.quote("  ↳ ", text[2:], dim)
-		default:
-			s.quote("", text, normal)
+// verdict is nil where each act ended as it should, with one recovery each.
+func verdict(ctx context.Context, st *stage, all []played) error {
+	for _, p := range all {
+		if !p.recovered() {
+			return fmt.Errorf("%w: %s should have taken over from %s: %s: %s", errStory, p.tier, p.victim, p.recovery.Report.Outcome, p.recovery.Report.Reason)
 		}
 	}
+	list, err := recoveries(ctx, st.scene.Understudy)
+	if err != nil {
+		return err
+	}
+	if len(list) != len(acts) {
+		return fmt.Errorf("%w: %d outages led to %d recoveries", errStory, len(acts), len(list))
+	}
+	return nil
+}
+
+// showSlack waits until the story's end is in Slack, in the messages and in their threads, and shows the channel as
+// people see it, the threads only by their size: each repeats a timeline.
+func showSlack(ctx context.Context, s *show, st *stage, all []played) error {
+	steps := 0
+	for _, p := range all {
+		steps += len(p.recovery.Report.Timeline)
+	}
+	err := await(ctx, patience, redraw, func() (bool, error) {
+		shown := st.scene.Slack.Transcript()
+		ended := !slices.ContainsFunc(all, func(p played) bool { return !strings.Contains(shown, p.recovery.Report.Reason) })
+		return ended && strings.Count(shown, "\n    > ") >= steps, st.died()
+	})
+	replies := 0
+	told := func() {
+		if replies > 0 {
+			s.quote("  ↳ ", fmt.Sprintf("%d replies, a step each with its reason", replies), dim)
+		}
+		replies = 0
+	}
+	for line := range strings.Lines(st.scene.Slack.Transcript()) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "    ") {
+			if strings.HasPrefix(line, "    > ") {
+				replies++
+			}
+			continue
+		}
+		told()
+		if text, ok := strings.CutPrefix(line, "  "); ok {
+			s.quote("", text, normal)
+		} else {
+			s.text(chat, "%s", line)
+		}
+	}
+	told()
 	return err
 }
 
 // showLinks says where all of it can be read.
-func showLinks(s *show, st *stage, r triggers.RecoveryDetail, keeps bool) {
+func showLinks(s *show, st *stage, all []played, keeps bool) {
 	s.section("Where to read more")
 	if !keeps {
 		s.text(dim, "This demo ends by itself, and these end with it. On a terminal, without DEMO=once, it stays up.")
 	}
 	u := st.scene.Understudy
+	var pages, answers, reports []string
+	for _, p := range all {
+		pages = append(pages, p.recovery.Link)
+		answers = append(answers, u.URL+"/api/v1/recoveries/"+p.recovery.ID)
+		reports = append(reports, filepath.Join(u.Options.Site.DataDir, "reports", workflows.ReportName(service, p.recovery.Report.Epoch)+".md"))
+	}
 	for _, link := range [][2]string{
-		{"Temporal UI", r.Link},
-		{"API", u.URL + "/api/v1/recoveries/" + r.ID},
-		{"report", filepath.Join(u.Options.Site.DataDir, "reports", workflows.ReportName(service, r.Report.Epoch)+".md")},
+		{"Temporal UI", strings.Join(pages, "\n")},
+		{"API", strings.Join(answers, "\n")},
+		{"report", strings.Join(reports, "\n")},
 		{"command", fmt.Sprintf("bin/understudy --server %s why %s", u.URL, service)},
 		{"Prometheus", "http://" + st.prometheus.Address + "/alerts"},
 		{"runbook", runbookFile},
@@ -64,88 +126,85 @@ func showLinks(s *show, st *stage, r triggers.RecoveryDetail, keeps bool) {
 	}
 }
 
-// showClients shows the outage as the clients saw it.
-func showClients(s *show, t tally, kill time.Time) {
+// showClients shows the outages as the clients saw them.
+func showClients(s *show, t tally, all []played) {
 	s.section("What the clients saw")
-	count := func(style style, n int, text string) {
+	line := func(style style, n int, text string) {
 		s.row(cell{fmt.Sprintf("%6d", n), 8, style}, cell{text: text})
 	}
-	count(bold, t.asked, "requests")
-	count(normal, t.primary, "answered by the primary, before it was killed")
-	count(normal, t.hot, "answered by the hot standby")
+	line(bold, t.asked, "requests")
+	for _, server := range servers {
+		if t.by[server] > 0 {
+			line(normal, t.by[server], "answered by "+server)
+		}
+	}
 	if len(t.failed) == 0 {
-		count(good, 0, "failed")
-	} else {
-		count(bad, len(t.failed), "failed: "+whyFailed(t.failed, kill))
+		line(good, 0, "failed")
+	}
+	for i, p := range all {
+		next := time.Time{}
+		if i+1 < len(all) {
+			next = all[i+1].kill
+		}
+		if failed := t.between(p.kill, next).failed; len(failed) > 0 {
+			line(bad, len(failed), "failed: "+whyFailed(failed, p.name(), p.kill, p.recovery.Report.Verified))
+		}
+	}
+	if failed := t.between(time.Time{}, all[0].kill).failed; len(failed) > 0 {
+		line(bad, len(failed), "failed before anybody was killed; the last: "+failed[len(failed)-1].failure)
 	}
 	s.text(normal, "The slowest answer took %.2f s, half of them at most %.2f s. The longest time without an answer: %.2f s.",
 		t.slowest.Seconds(), t.median.Seconds(), t.silence.Seconds())
 }
 
-// whyFailed tells requests that were lost with the primary from those that came later.
-func whyFailed(failed []answer, kill time.Time) string {
-	inside := 0
+// whyFailed tells requests that were lost with a server from those that found nobody, and from those that failed
+// although the service was back.
+func whyFailed(failed []answer, victim string, kill, verified time.Time) string {
+	var inside, nobody, later int
 	for _, a := range failed {
-		if a.began.Before(kill) && a.ended.After(kill) {
+		switch {
+		case a.began.Before(kill):
 			inside++
+		case verified.IsZero() || a.began.Before(verified):
+			nobody++
+		default:
+			later++
 		}
 	}
 	last := failed[len(failed)-1].failure
-	switch {
-	case inside == len(failed):
-		return "inside the primary when it died, as with HAProxy alone (" + last + ")"
-	case inside > 0:
-		return fmt.Sprintf("%d inside the primary when it died, %d later; the last: %s", inside, len(failed)-inside, last)
-	default:
-		return "after the kill; the last: " + last
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		text string
+	}{
+		{inside, "inside " + victim + " when it died, as with HAProxy alone"},
+		{nobody, "after the death of " + victim + " and before the first verified answer"},
+		{later, "after that answer"},
+	} {
+		if part.n == len(failed) {
+			parts = append(parts, part.text)
+		} else if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.text))
+		}
 	}
+	return strings.Join(parts, ", ") + "; the last: " + last
 }
 
-// showTimes splits the recovery time against its objective.
-func showTimes(s *show, r workflows.Report, kill time.Time) {
-	if r.Verified.IsZero() {
-		return
-	}
-	s.section("Where the time went")
-	unseen, whole := r.Trigger.OutageSince.Sub(kill).Seconds(), r.Verified.Sub(kill).Seconds()
-	line := func(name string, from, seconds float64, style style, text string) {
-		s.row(cell{name, 10, style}, cell{fmt.Sprintf("%7.3f s", seconds), 11, style}, cell{bar(from/whole, seconds/whole), barWidth + 2, chat}, cell{text: text})
-	}
-	line("unseen", 0, unseen, dim, fmt.Sprintf("from the kill until Prometheus saw it; it looks every %s", scrapeEvery))
-	from := unseen
-	for _, part := range r.Breakdown {
-		line(part.Name, from, part.Seconds, normal, means[part.Name])
-		from += part.Seconds
-	}
-	verdict := "met"
-	if r.RTOSeconds > r.Objective.D().Seconds() {
-		verdict = "missed"
-	}
-	line("RTO", unseen, r.RTOSeconds, bold, fmt.Sprintf("from the alert to a verified answer; objective %s: %s", r.Objective, verdict))
-	line("in all", 0, whole, bold, "from the kill to a verified answer")
-}
-
-// bar draws a span of the whole, both as shares of it; what is too short to see is a thin line.
-func bar(from, length float64) string {
-	begin := min(int(barWidth*max(from, 0)+0.5), barWidth-1)
-	cells := min(int(barWidth*length+0.5), barWidth-begin)
-	if cells <= 0 {
-		return strings.Repeat(" ", begin) + "▏"
-	}
-	return strings.Repeat(" ", begin) + strings.Repeat("█", cells)
-}
-
-// showOutcome is the story in one line, also for programs that read it.
-func showOutcome(s *show, r triggers.RecoveryDetail, t tally) {
+// showOutcome is an act in one line, also for programs that read it.
+func showOutcome(s *show, p played, t tally) {
+	r := p.recovery.Report
 	style := good
-	if r.Report.Outcome != workflows.OutcomeRecovered {
+	if r.Outcome != workflows.OutcomeRecovered {
 		style = bad
 	}
-	tier := r.Report.Tier
+	tier := r.Tier
 	if tier == "" {
 		tier = "none"
 	}
-	s.blank()
-	s.line(style, "Outcome=%s Tier=%s RTO=%.2fs failed=%d/%d recovery=%s",
-		strings.ReplaceAll(r.Report.Outcome, " ", "-"), tier, r.Report.RTOSeconds, len(t.failed), t.asked, r.ID)
+	point := ""
+	if len(r.Restored) > 0 {
+		point = fmt.Sprintf(" RPO=%.2fs", r.RPOSeconds)
+	}
+	s.line(style, "Outcome=%s Tier=%s RTO=%.2fs%s own=%.2fs failed=%d/%d recovery=%s",
+		strings.ReplaceAll(r.Outcome, " ", "-"), tier, r.RTOSeconds, point, own(r).Seconds(), len(t.failed), t.asked, p.recovery.ID)
 }

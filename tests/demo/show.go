@@ -51,6 +51,8 @@ type show struct {
 	width int
 	// status is the line below the story, empty where there is none.
 	status string
+	// alone is called once nobody can read what is written; it may be nil.
+	alone func()
 }
 
 func newShow(out *os.File) *show {
@@ -121,7 +123,7 @@ func (s *show) progress(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status = fmt.Sprintf(format, args...)
-	fmt.Fprint(s.out, clearLine+s.below())
+	s.write(clearLine + s.below())
 }
 
 // print writes whole lines above the line of progress.
@@ -131,7 +133,13 @@ func (s *show) print(lines string) {
 	if s.status != "" {
 		lines = clearLine + lines + s.below()
 	}
-	fmt.Fprint(s.out, lines)
+	s.write(lines)
+}
+
+func (s *show) write(text string) {
+	if _, err := io.WriteString(s.out, text); err != nil && s.alone != nil {
+		s.alone()
+	}
 }
 
 // below is the line of progress, cut so that it never wraps: a wrapped one cannot be rewritten.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -56,6 +57,20 @@ func TestAPipeGetsPlainLines(t *testing.T) {
 	if want := "\nA title\n  │ - text\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
+}
+
+type nobody struct{}
+
+func (nobody) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestTheReaderLeaves(t *testing.T) {
+	left := 0
+	s := &show{out: nobody{}, width: 80, alone: func() { left++ }}
+	s.text(normal, "one")
+	if left != 1 {
+		t.Errorf("noticed %d times", left)
+	}
+	(&show{out: nobody{}, width: 80}).text(normal, "one") // nobody asked
 }
 
 func TestBarsStandWhereTheirTimeIs(t *testing.T) {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/understudy-dr/understudy/runbooks"
@@ -15,45 +17,18 @@ import (
 )
 
 const (
-	siteFile    = "tests/demo/understudy.yaml"
-	runbookFile = "runbooks/demo.yaml"
-	service     = "demo"
-
 	// scrapeEvery is Prometheus' interval of scrapes and of rules. In production it is longer, and with it the time before anybody notices.
 	scrapeEvery = 500 * time.Millisecond
 	// startPatience bounds the start of all parts.
 	startPatience = 2 * time.Minute
+	// siteProgram is what the cold standby's script starts, beside it in the demo's directory.
+	siteProgram = "speech-site"
 )
 
-// script is what the demo is played from: the very files that Understudy reads.
-type script struct {
-	// file is the absolute path of the site file.
-	file    string
-	site    runbooks.Site
-	runbook runbooks.Runbook
-	ports   ports
-}
-
-// readScript reads the files, and checks that the ports they name are free.
-func readScript() (sc script, err error) {
-	if sc.file, err = filepath.Abs(siteFile); err != nil {
-		return sc, err
-	}
-	site, problems := runbooks.LoadSite(sc.file)
-	library, more := runbooks.LoadLibrary(site.Runbooks...)
-	if err := append(problems, more...).Err(); err != nil {
-		return sc, err
-	}
-	var ok bool
-	if sc.runbook, ok = library.Lookup(service); !ok || site.Chat.Slack == nil {
-		return sc, fmt.Errorf("%s must name a runbook of the service %s, and a Slack", siteFile, service)
-	}
-	sc.site = site
-	if sc.ports, err = readPorts(site, sc.runbook); err != nil {
-		return sc, err
-	}
-	return sc, sc.ports.free()
-}
+// startCold is the script that the runbook starts a cold standby with.
+//
+//go:embed start-cold.sh
+var startCold []byte
 
 // stage is everything that the demo starts.
 type stage struct {
@@ -62,6 +37,8 @@ type stage struct {
 	scene        *harness.Scene
 	alertmanager *harness.AlertmanagerServer
 	prometheus   *harness.PrometheusServer
+	// killed are the servers whose end is part of the story.
+	killed []string
 }
 
 // setStage starts every part, and shows each one. Where one fails, those before it are stopped again.
@@ -85,13 +62,19 @@ func (st *stage) start(ctx context.Context, parts *parts, onSlack func(fakeslack
 	if _, err := harness.BuildModel(ctx, "asr", harness.ModelVersion); err != nil {
 		return err
 	}
-	hot := st.runbook.Tiers[0]
+	path, err := st.putCold(ctx)
+	if err != nil {
+		return err
+	}
+	hot, _ := st.runbook.TierNamed(runbooks.TierHot)
 	addresses := map[string]string{
-		"primary": st.runbook.Primary.URL, "hot": hot.URL, "HAProxy": st.runbook.Traffic.Front, "Understudy": "http://" + st.site.Listen.API,
+		"primary": st.runbook.Primary.URL, "hot": hot.URL, "S3": st.site.S3["default"].Endpoint, "HAProxy": st.runbook.Traffic.Front,
+		"Understudy": "http://" + st.site.Listen.API,
 	}
 	st.scene, err = harness.StartScene(ctx, harness.SceneOptions{
-		Dir: st.dir, Service: service, SiteFile: st.file, Held: hot.Hold, OnSlack: onSlack,
-		FrontPort: st.ports.front, PrimaryPort: st.ports.primary, HotPort: st.ports.hot, SlackPort: st.ports.slack, CommandPort: st.ports.command,
+		Dir: st.dir, Service: service, SiteFile: st.file, Held: hot.Hold, Cold: true, History: true, OnSlack: onSlack, Env: []string{path},
+		FrontPort: st.ports.front, PrimaryPort: st.ports.primary, HotPort: st.ports.hot, ColdPort: st.ports.cold, StorePort: st.ports.store,
+		SlackPort: st.ports.slack, CommandPort: st.ports.command,
 		Told: func(part, what string) {
 			if address := addresses[part]; address != "" {
 				what += ", " + address
@@ -110,20 +93,34 @@ func (st *stage) start(ctx context.Context, parts *parts, onSlack func(fakeslack
 	if err != nil {
 		return err
 	}
-	parts.begin("Prometheus", fmt.Sprintf("looks at the primary every %s, once it has begun", scrapeEvery))
-	primary, err := url.Parse(st.runbook.Primary.URL)
-	if err != nil {
-		return err
-	}
+	parts.begin("Prometheus", fmt.Sprintf("looks at both servers every %s, once it has begun", scrapeEvery))
 	st.prometheus, err = harness.Prometheus(ctx, harness.PrometheusOptions{
-		Dir: st.dir, Port: prometheusPort, Every: scrapeEvery, Targets: map[string]string{service: primary.Host},
-		Alertmanagers: []*harness.AlertmanagerServer{st.alertmanager},
+		Dir: st.dir, Port: prometheusPort, Every: scrapeEvery, Alertmanagers: []*harness.AlertmanagerServer{st.alertmanager},
+		Targets:  map[string]string{service: harness.Address(st.ports.primary)},
+		Standbys: map[string]string{service: harness.Address(st.ports.hot)},
 	})
 	if err != nil {
 		return err
 	}
 	// What Prometheus has never seen alive, it does not miss.
 	return st.awaitScrape(ctx)
+}
+
+// putCold puts what a cold standby starts with into the demo's directory, and
+// returns the PATH with which all that it starts is found.
+func (st *stage) putCold(ctx context.Context) (path string, err error) {
+	if err := os.WriteFile(filepath.Join(st.dir, "start-cold.sh"), startCold, 0o700); err != nil {
+		return "", err
+	}
+	program, err := harness.BuildSite(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Symlink(program, filepath.Join(st.dir, siteProgram)); err != nil {
+		return "", err
+	}
+	litestream, err := harness.FindLitestream()
+	return "PATH=" + filepath.Dir(litestream) + ":" + os.Getenv("PATH"), err
 }
 
 func (st *stage) awaitScrape(ctx context.Context) error {
@@ -133,22 +130,38 @@ func (st *stage) awaitScrape(ctx context.Context) error {
 			Data struct{ Result []any }
 		}
 		err := get(ctx, query, &answer)
-		if err == nil && len(answer.Data.Result) == 1 {
+		if err == nil && len(answer.Data.Result) == 2 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(errors.New("Prometheus does not see the primary"), ctx.Err(), err)
+			return errors.Join(errors.New("Prometheus does not see both servers"), ctx.Err(), err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-// died names a part that has ended, but for the primary, which is to end.
+// kill kills a server, as the story wants it.
+func (st *stage) kill(server string) (pid int, at time.Time) {
+	victim := st.scene.Primary
+	if server == runbooks.TierHot {
+		victim = st.scene.Hot
+	}
+	st.killed = append(st.killed, victim.Spec.Name)
+	at = time.Now()
+	victim.Kill()
+	return victim.PID(), at
+}
+
+// died names a part that has ended, but for those that were to end.
 func (st *stage) died() error {
 	for _, p := range []*harness.Process{
-		st.scene.Hot.Process, st.scene.HAProxy.Process, st.scene.Understudy.Process, st.alertmanager.Process, st.prometheus.Process,
+		st.scene.Primary.Process, st.scene.Hot.Process, st.scene.Cold.MinIO.Process, st.scene.Litestream, st.scene.HAProxy.Process,
+		st.scene.Understudy.Process, st.alertmanager.Process, st.prometheus.Process,
 	} {
+		if slices.Contains(st.killed, p.Spec.Name) {
+			continue
+		}
 		select {
 		case <-p.Done():
 			return fmt.Errorf("%s has ended by itself: %v\n%s", p.Spec.Name, p.Err(), p.Tail(1000))
@@ -190,6 +203,3 @@ func (p *parts) finish() {
 		p.show.row(cell{p.name, 14, bold}, cell{fmt.Sprintf("%.1f s", time.Since(p.began).Seconds()), 8, dim}, cell{text: p.what})
 	}
 }
-
-// makeDir makes the directory of one demo: logs, the engine's file, reports.
-func makeDir() (string, error) { return os.MkdirTemp("", "understudy-demo-") }

@@ -7,14 +7,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/tests/fakeslack"
 	"github.com/understudy-dr/understudy/workflows"
 )
 
 const (
 	// hold is how long news wait before they are shown: they come from several places, each asked now and then, and
-	// are shown in the order in which they happened.
-	hold = 800 * time.Millisecond
+	// are shown in the order in which they happened. A step is told when its activity ends; the longest that does
+	// something quick, and then goes on, is the switch with its canary.
+	hold = 1600 * time.Millisecond
 	// lasting steps are shown when they begin, too. Together with the time between two looks it is less than the hold.
 	lasting = 300 * time.Millisecond
 )
@@ -26,22 +28,33 @@ type news struct {
 	style     style
 }
 
-// timeline collects what happens and shows it in order, with its time since the kill.
+// servers are those of the service, by their names at HAProxy.
+var servers = []string{runbooks.PrimaryName, runbooks.TierHot, runbooks.TierCold}
+
+// timeline collects what happens in an act and shows it in order, with its time
+// since the kill.
 type timeline struct {
 	show *show
-	zero time.Time
 
 	mu      sync.Mutex
+	zero    time.Time
 	waiting []news
 	// headline is what the Slack message shows.
 	headline string
 	// steps are the states in which the recovery's steps were told, by their place.
 	steps map[int]string
-	// begun is set once the recovery's beginning is told.
-	begun bool
+	// told is the recovery whose beginning is told; a false alarm may have come before the one that the act is about.
+	told string
 }
 
-func newTimeline(s *show) *timeline { return &timeline{show: s, steps: map[int]string{}} }
+func newTimeline(s *show) *timeline { return &timeline{show: s} }
+
+// begin begins an act.
+func (t *timeline) begin(kill time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.zero, t.waiting, t.told = kill, nil, ""
+}
 
 func (t *timeline) add(n news) {
 	t.mu.Lock()
@@ -74,21 +87,22 @@ func (t *timeline) slack(c fakeslack.Change) {
 
 // balancer takes what HAProxy shows of its servers, and tells what has changed.
 func (t *timeline) balancer(now, before map[string]string) {
-	for _, server := range []string{"primary", "hot"} {
+	up := slices.ContainsFunc(servers, func(server string) bool { return word(now[server]) == "UP" })
+	for _, server := range servers {
 		state, old := word(now[server]), word(before[server])
 		if state == old || old == "" {
 			continue
 		}
 		text := fmt.Sprintf("%s is %s", server, state)
 		switch {
-		case server == "primary" && state == "DOWN" && word(now["hot"]) == "UP":
-			text += " to its checks; hot is its backup and has the traffic now"
-		case server == "primary" && state == "DOWN":
+		case state == "DOWN" && old == "UP" && up:
+			text += " to its checks; its backup has the traffic now"
+		case state == "DOWN" && old == "UP":
 			text += " to its checks; nobody has the traffic"
-		case server == "primary" && state == "MAINT":
-			text += ": pinned off the traffic, it cannot flap back"
 		case state == "MAINT":
-			text += ": off the traffic"
+			text += ": pinned off the traffic, it cannot flap back"
+		case state == "UP":
+			text += ": it takes the traffic"
 		}
 		t.add(news{time.Now(), "HAProxy", text, asking})
 	}
@@ -102,8 +116,8 @@ func word(status string) string {
 
 // recovery takes the report as it stands, and tells what is new in it.
 func (t *timeline) recovery(id string, r workflows.Report) {
-	if !t.begun {
-		t.begun = true
+	if t.told != id {
+		t.told, t.steps = id, map[int]string{}
 		t.add(news{r.Trigger.OutageSince, "Prometheus", "raises " + strings.TrimPrefix(r.Trigger.Text, "alert "), asking})
 		t.add(news{r.Trigger.Received, "Alertmanager", "its webhook reaches Understudy: recovery " + id + " begins", asking})
 	}

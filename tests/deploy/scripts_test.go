@@ -15,6 +15,9 @@ func TestScriptsAreShell(t *testing.T) {
 		t.Fatal(scripts, err)
 	}
 	for _, script := range scripts {
+		if filepath.Ext(script) != "" {
+			continue // no program
+		}
 		run(t, "/bin/sh", "-n", script)
 		if info, err := os.Stat(script); err != nil || info.Mode()&0o111 == 0 {
 			t.Errorf("%s cannot be executed: %v", script, err)

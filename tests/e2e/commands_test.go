@@ -119,7 +119,7 @@ func TestCommandsOnALiveSite(t *testing.T) {
 	guard(t, s.Understudy, atRest)
 	ask([]string{"SERVICE", "fun-asr", "ready", "primary"}, "status")
 	plan := ask([]string{
-		"fun-asr runs on primary", "1. hot, within 10s", "gate: ask " + s.Hot.URL + " for health, readiness, version",
+		"fun-asr runs on primary", "1. hot, within 30s", "gate: ask " + s.Hot.URL + " for health, readiness, version",
 		"haproxy fun_asr", "pinned", "undo: ", "canary through the front door, " + s.Front, "confirmed by tcp-closed (cannot be undone)", "settle", "report",
 	}, "plan", "fun-asr")
 	if strings.Contains(plan, "would be refused") {
@@ -147,7 +147,7 @@ func TestCommandsOnALiveSite(t *testing.T) {
 	}
 	// From here nothing is left to go to: the plan says so, and its exit code too.
 	if printed, err := s.Understudy.Command(t.Context(), "plan", "fun-asr"); err == nil ||
-		!strings.Contains(printed, "fun-asr runs on hot") || !strings.Contains(printed, "would be refused now: ") || !strings.Contains(printed, "refuses connections") {
+		!strings.Contains(printed, "fun-asr runs on hot") || !strings.Contains(printed, "would be refused now: it failed itself within the cooldown") {
 		t.Errorf("the plan with a dead primary: %v\n%s", err, printed)
 	}
 	for _, args := range [][]string{{"status", "nobody"}, {"history", "fun-asr-99999"}, {"plan", "nobody"}, {"why", "nobody"}} {
@@ -169,7 +169,7 @@ func TestCommandsOnALiveSite(t *testing.T) {
 	}
 	// The plan for the day when Understudy itself is down.
 	books := filepath.Join(s.Dir, "understudy-runbooks")
-	if printed, code := run(t, "plan", "fun-asr", "--runbooks", books); code != 0 || !strings.Contains(printed, "1. hot, within 10s") {
+	if printed, code := run(t, "plan", "fun-asr", "--runbooks", books); code != 0 || !strings.Contains(printed, "1. hot, within 30s") {
 		t.Errorf("plan: exit code %d\n%s", code, printed)
 	}
 }

@@ -18,6 +18,13 @@ const (
 	maxFields      = 10
 	maxField       = 2000
 	maxElements    = 10
+	maxButtons     = 25
+	maxButton      = 75
+	maxValue       = 2000
+	maxActionID    = 255
+	maxTitle       = 100
+	maxConfirm     = 300
+	maxYes         = 30
 	maxBlocksText  = 12_000 // over all blocks: not in the reference, but what its staff say of msg_blocks_too_long
 	maxAttachments = 100
 )
@@ -95,10 +102,36 @@ func sizeOf(b slack.Block) (int, bool) {
 		}
 		return total, true
 	case *slack.ActionBlock:
-		return 0, b.Elements != nil && len(b.Elements.ElementSet) > 0
+		return 0, fits(b)
 	default:
 		return 0, false
 	}
+}
+
+// fits holds a row of buttons against the bounds.
+func fits(row *slack.ActionBlock) bool {
+	if row.Elements == nil || len(row.Elements.ElementSet) == 0 || len(row.Elements.ElementSet) > maxButtons {
+		return false
+	}
+	plain := func(t *slack.TextBlockObject, limit int) bool {
+		_, ok := sizeOfText(t, limit, false)
+		return ok
+	}
+	seen := map[string]bool{}
+	for _, e := range row.Elements.ElementSet {
+		b, ok := e.(*slack.ButtonBlockElement)
+		if !ok || !plain(b.Text, maxButton) || units(b.Value) > maxValue || units(b.ActionID) > maxActionID || seen[b.ActionID] {
+			return false
+		}
+		if b.Style != "" && b.Style != slack.StylePrimary && b.Style != slack.StyleDanger {
+			return false
+		}
+		if c := b.Confirm; c != nil && !(plain(c.Title, maxTitle) && plain(c.Text, maxConfirm) && plain(c.Confirm, maxYes) && plain(c.Deny, maxYes)) {
+			return false
+		}
+		seen[b.ActionID] = b.ActionID != ""
+	}
+	return true
 }
 
 func sizeOfText(t *slack.TextBlockObject, limit int, markup bool) (int, bool) {

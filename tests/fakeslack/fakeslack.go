@@ -2,9 +2,11 @@
 // Slack's documentation: what Slack refuses, it refuses, with Slack's words.
 //
 // A test or a demo starts it, points a client at its URL, and reads what people
-// would see: messages after their edits, with their threads. Faults make it slow,
-// busy, broken or lying, and can let a message arrive whose answer is lost. It
-// knows nothing of package testing.
+// would see: messages after their edits, with their threads and buttons. It can
+// press a button as a person would: the app hears of it by a signed request, or
+// over a socket where it has opened one (Socket Mode). Faults make the server
+// slow, busy, broken or lying, and can let a message arrive whose answer is lost.
+// It knows nothing of package testing.
 package fakeslack
 
 import (
@@ -26,6 +28,10 @@ const Token = "xoxb-fake-0123456789"
 type Options struct {
 	// Token of the bot. Default Token.
 	Token string
+	// AppToken opens sockets. Default AppToken.
+	AppToken string
+	// SigningSecret signs clicks. Default SigningSecret.
+	SigningSecret string
 	// Channels that the bot is a member of, without their hash sign. Default: asr-oncall.
 	Channels []string
 	// OnChange is told of everything that people see change, in order. It must not call the server.
@@ -59,6 +65,13 @@ type Server struct {
 	pings    []string
 	limits   map[string]time.Duration
 	called   map[string]time.Time
+	whispers []Whisper
+	// interactivity is the app's request URL; sockets are those that it has opened, by tickets that it was given.
+	interactivity              string
+	sockets                    []*socket
+	open                       map[string]bool
+	tickets, envelopes, clicks int
+	blocks                     int
 }
 
 // channel is a place for messages.
@@ -72,13 +85,19 @@ func New(o Options) *Server {
 	if o.Token == "" {
 		o.Token = Token
 	}
+	if o.AppToken == "" {
+		o.AppToken = AppToken
+	}
+	if o.SigningSecret == "" {
+		o.SigningSecret = SigningSecret
+	}
 	if len(o.Channels) == 0 {
 		o.Channels = []string{"asr-oncall"}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{options: o, mux: http.NewServeMux(), limits: map[string]time.Duration{}, called: map[string]time.Time{}}
+	s := &Server{options: o, mux: http.NewServeMux(), limits: map[string]time.Duration{}, called: map[string]time.Time{}, open: map[string]bool{}}
 	for i, name := range o.Channels {
 		s.channels = append(s.channels, &channel{id: fmt.Sprintf("C%08d", i+1), name: strings.TrimPrefix(name, "#")})
 	}
@@ -86,12 +105,15 @@ func New(o Options) *Server {
 	s.handle("users.conversations", s.userConversations)
 	s.handle("chat.postMessage", s.postMessage)
 	s.handle("chat.update", s.update)
+	s.handle("chat.postEphemeral", s.postEphemeral)
+	s.handle("apps.connections.open", s.openConnection)
+	s.mux.HandleFunc("/link/", s.link)
 	s.handle("conversations.history", s.history)
 	s.handle("conversations.replies", s.replies)
 	return s
 }
 
-// ServeHTTP answers below /api/.
+// ServeHTTP answers below /api/, and below /link/ for sockets.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 // Running is a server that listens on loopback.
@@ -114,8 +136,16 @@ func Start(address string, o Options) (*Running, error) {
 	return running, nil
 }
 
-// Close ends the server and what it was answering.
-func (r *Running) Close() { _ = r.http.Close() }
+// Close ends the server and what it was answering, sockets too.
+func (r *Running) Close() {
+	_ = r.http.Close()
+	r.mu.Lock()
+	sockets := r.sockets
+	r.mu.Unlock()
+	for _, k := range sockets {
+		k.conn.Close()
+	}
+}
 
 // refusal is Slack's word for why a call did not succeed.
 type refusal string
@@ -141,7 +171,7 @@ func (s *Server) handle(method string, do func(*http.Request) (any, refusal)) {
 			return
 		}
 		var result any
-		why := s.checkToken(r)
+		why := s.checkToken(method, r)
 		if why == "" {
 			result, why = do(r)
 		}
@@ -153,16 +183,22 @@ func (s *Server) handle(method string, do func(*http.Request) (any, refusal)) {
 	})
 }
 
-func (s *Server) checkToken(r *http.Request) refusal {
+func (s *Server) checkToken(method string, r *http.Request) refusal {
 	token := r.FormValue("token")
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		token = bearer
 	}
+	right, other := s.options.Token, s.options.AppToken
+	if method == "apps.connections.open" {
+		right, other = other, right
+	}
 	switch token {
 	case "":
 		return "not_authed"
-	case s.options.Token:
+	case right:
 		return ""
+	case other:
+		return "not_allowed_token_type"
 	default:
 		return "invalid_auth"
 	}

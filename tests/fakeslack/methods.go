@@ -39,6 +39,7 @@ func (s *Server) postMessage(r *http.Request) (any, refusal) {
 	if why := fill(m, r); why != "" {
 		return nil, why
 	}
+	s.nameBlocks(m)
 	if m.Text == "" && len(m.Blocks.BlockSet) == 0 && len(m.Attachments) == 0 {
 		return nil, "no_text"
 	}
@@ -71,6 +72,7 @@ func (s *Server) update(r *http.Request) (any, refusal) {
 		return nil, why
 	}
 	before := s.read(m)
+	s.nameBlocks(&edited)
 	*m = edited
 	m.Edited = &slack.Edited{User: "B00000001", Timestamp: m.Timestamp}
 	s.changed(Change{What: "edited", Channel: c.name, Text: s.read(m), Before: before})
@@ -87,11 +89,21 @@ func (s *Server) history(r *http.Request) (any, refusal) {
 	}
 	var list []*slack.Message
 	for _, m := range slices.Backward(c.messages) {
-		if m.ThreadTimestamp == "" || m.ThreadTimestamp == m.Timestamp {
+		if (m.ThreadTimestamp == "" || m.ThreadTimestamp == m.Timestamp) && within(r, m.Timestamp) {
 			list = append(list, m)
 		}
 	}
 	return listed(r, list)
+}
+
+// within reports whether a time lies between those that a caller has named;
+// both ends count only where they are asked for. All times have as many digits.
+func within(r *http.Request, ts string) bool {
+	oldest, latest := r.FormValue("oldest"), r.FormValue("latest")
+	if inclusive := r.FormValue("inclusive"); (inclusive == "1" || inclusive == "true") && (ts == oldest || ts == latest) {
+		return true
+	}
+	return (oldest == "" || oldest == "0" || ts > oldest) && (latest == "" || ts < latest)
 }
 
 // replies lists a thread, its parent first.
@@ -169,6 +181,22 @@ func fill(m *slack.Message, r *http.Request) refusal {
 		}
 	}
 	return tooBig(m)
+}
+
+// nameBlocks gives rows of buttons the ids that their sender left out.
+func (s *Server) nameBlocks(m *slack.Message) {
+	sets := [][]slack.Block{m.Blocks.BlockSet}
+	for _, a := range m.Attachments {
+		sets = append(sets, a.Blocks.BlockSet)
+	}
+	for _, blocks := range sets {
+		for _, b := range blocks {
+			if row, ok := b.(*slack.ActionBlock); ok && row.BlockID == "" {
+				s.blocks++
+				row.BlockID = fmt.Sprintf("b%d", s.blocks)
+			}
+		}
+	}
 }
 
 func (s *Server) channelNamed(name string) *channel {

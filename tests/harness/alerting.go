@@ -74,8 +74,8 @@ type PrometheusOptions struct {
 	Dir string
 	// Port to answer at; default a free one.
 	Port int
-	// Targets are host:port of what is scraped, by the name of the service.
-	Targets map[string]string
+	// Targets are host:port of what is scraped, by the name of the service; Standbys are more of the same services.
+	Targets, Standbys map[string]string
 	// Every is the interval of scrapes and of rules.
 	Every         time.Duration
 	Alertmanagers []*AlertmanagerServer
@@ -96,8 +96,10 @@ func Prometheus(ctx context.Context, o PrometheusOptions) (*PrometheusServer, er
 		return nil, err
 	}
 	var jobs, managers strings.Builder
-	for service, target := range o.Targets {
-		fmt.Fprintf(&jobs, "      - targets: [%q]\n        labels: {service: %q}\n", target, service)
+	for _, targets := range []map[string]string{o.Targets, o.Standbys} {
+		for service, target := range targets {
+			fmt.Fprintf(&jobs, "      - targets: [%q]\n        labels: {service: %q}\n", target, service)
+		}
 	}
 	for _, m := range o.Alertmanagers {
 		fmt.Fprintf(&managers, "%q, ", m.Address)

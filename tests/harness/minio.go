@@ -39,6 +39,11 @@ type MinIOServer struct {
 
 // MinIO starts a MinIO that keeps its data in dir.
 func MinIO(ctx context.Context, dir string) (*MinIOServer, error) {
+	return MinIOAt(ctx, dir, FreePort())
+}
+
+// MinIOAt is MinIO at a port.
+func MinIOAt(ctx context.Context, dir string, port int) (*MinIOServer, error) {
 	path, err := FindMinIO()
 	if err != nil {
 		return nil, err
@@ -52,7 +57,7 @@ func MinIO(ctx context.Context, dir string) (*MinIOServer, error) {
 			return nil, fmt.Errorf("start minio: %w", err)
 		}
 	}
-	address := Address(FreePort())
+	address := Address(port)
 	m.Endpoint = "http://" + address
 	m.Process, err = Start(ctx, Spec{
 		Name: "minio",

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-dr/understudy/activities/replica"
 	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/tests/fakeslack"
 	"github.com/understudy-dr/understudy/tests/site/audio"
@@ -21,7 +22,12 @@ import (
 type Scene struct {
 	Dir          string
 	Primary, Hot *Site
-	HAProxy      *HAProxyServer
+	// Cold is nil in a scene without a cold tier.
+	Cold *Cold
+	// History is the database of all transcriptions, Litestream what replicates it; empty and nil in a scene without.
+	History    string
+	Litestream *Process
+	HAProxy    *HAProxyServer
 	// Front is the base URL at which clients reach the service.
 	Front      string
 	Slack      *fakeslack.Running
@@ -44,12 +50,17 @@ type SceneOptions struct {
 	// Inter and Fall are HAProxy's check interval and how many must fail. Default 250ms and 2.
 	Inter time.Duration
 	Fall  int
+	// Cold adds a cold tier: a store with the model, and a place at HAProxy for a machine that is still to be made.
+	Cold bool
+	// History lets primary and hot keep their transcriptions, in one database, which Litestream replicates to the
+	// store of the cold tier; the cold standby goes on with it.
+	History bool
 	// Edit changes runbook and site file before Understudy starts.
 	Edit func(r *runbooks.Runbook, s *runbooks.Site)
 	// OnSlack is told of everything that people see change.
 	OnSlack func(fakeslack.Change)
 	// Ports fixes the ports, for people who read along; zero finds free ones.
-	FrontPort, PrimaryPort, HotPort, SlackPort int
+	FrontPort, PrimaryPort, HotPort, ColdPort, StorePort, SlackPort int
 	// CommandPort lets HAProxy take commands there as well as at its Unix socket.
 	CommandPort int
 	// SiteFile is one that is there already, with the service's runbook; then none is written, and Edit is not asked.
@@ -90,13 +101,32 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 			o.Told(part, what)
 		}
 	}
+	var keeps []string
+	if o.History {
+		s.History = filepath.Join(o.Dir, "history.db")
+		keeps = []string{"--history", s.History}
+	}
 	tell("primary", "a speech recognizer, its model loaded from disk")
-	if s.Primary, err = StartASR(ctx, SiteOptions{Name: "primary", Dir: o.Dir, Port: o.PrimaryPort, Args: o.PrimaryArgs}); err != nil {
+	if s.Primary, err = StartASR(ctx, SiteOptions{Name: "primary", Dir: o.Dir, Port: o.PrimaryPort, Args: append(keeps, o.PrimaryArgs...)}); err != nil {
 		return s, err
 	}
 	tell("hot", "the standby: the same, loaded and idle")
-	if s.Hot, err = StartASR(ctx, SiteOptions{Name: "hot", Dir: o.Dir, Port: o.HotPort, Version: o.HotVersion, Args: o.HotArgs}); err != nil {
+	if s.Hot, err = StartASR(ctx, SiteOptions{Name: "hot", Dir: o.Dir, Port: o.HotPort, Version: o.HotVersion, Args: append(keeps, o.HotArgs...)}); err != nil {
 		return s, err
+	}
+	if o.Cold {
+		tell("S3", "MinIO, with the model for machines that are still to be made")
+		if s.Cold, err = startCold(ctx, o.Dir, o.ColdPort, o.StorePort); err != nil {
+			return s, err
+		}
+	}
+	if o.History {
+		tell("Litestream", "replicates the history of transcriptions to S3")
+		if s.Litestream, err = Litestream(ctx, LitestreamOptions{
+			Dir: o.Dir, DB: s.History, Replica: replica.Prefix(s.replica(), 0), S3: s.Cold.MinIO.Site(),
+		}); err != nil {
+			return s, err
+		}
 	}
 	tell("HAProxy", "the front door of both")
 	front := o.FrontPort
@@ -136,6 +166,7 @@ func (s *Scene) StartUnderstudy(ctx context.Context) (err error) {
 		return problems.Err()
 	}
 	site := runbooks.Site{
+		S3:   s.stores(),
 		Chat: runbooks.Chat{Slack: &runbooks.Slack{Token: runbooks.Secret{Env: "SLACK_TOKEN"}, APIURL: s.Slack.URL}},
 	}
 	r := s.Runbook
@@ -162,6 +193,10 @@ func (s *Scene) BalancerConfig() string {
 	if s.options.Held {
 		standby = "disabled"
 	}
+	slot := ""
+	if s.Cold != nil {
+		slot = "  server cold 127.0.0.1:1 check disabled\n" // a machine's address is put in when there is one
+	}
 	global := ""
 	if s.options.CommandPort != 0 {
 		global = fmt.Sprintf("global\n  stats socket %s level admin\n", Address(s.options.CommandPort))
@@ -183,8 +218,11 @@ backend %[2]s
   default-server inter %[3]dms fall %[4]d rise 1
   server primary %[5]s check
   server hot %[6]s check %[7]s
-`, strings.TrimPrefix(s.Front, "http://"), s.backend(), inter.Milliseconds(), fall, host(s.Primary.URL), host(s.Hot.URL), standby)
+%[8]s`, strings.TrimPrefix(s.Front, "http://"), s.backend(), inter.Milliseconds(), fall, host(s.Primary.URL), host(s.Hot.URL), standby, slot)
 }
+
+// replica is where the history is replicated to, below a prefix for each epoch.
+func (s *Scene) replica() string { return "s3://" + HistoryBucket + "/" + s.options.Service }
 
 // backend is the service's name at HAProxy.
 func (s *Scene) backend() string { return strings.ReplaceAll(s.options.Service, "-", "_") }
@@ -200,7 +238,7 @@ func (s *Scene) runbook(ctx context.Context) (runbooks.Runbook, error) {
 	if err := os.WriteFile(path, clip.WAV(), 0o644); err != nil {
 		return runbooks.Runbook{}, err
 	}
-	return runbooks.Runbook{
+	r := runbooks.Runbook{
 		APIVersion: runbooks.APIVersion, Service: s.options.Service, Objectives: runbooks.Objectives{RTO: runbooks.Duration(10 * time.Second)},
 		Match:   []map[string]string{{"alertname": "SpeechServiceDown", "service": s.options.Service}},
 		Primary: runbooks.Primary{URL: s.Primary.URL, Server: "primary"},
@@ -216,7 +254,28 @@ func (s *Scene) runbook(ctx context.Context) (runbooks.Runbook, error) {
 			Cooldown: runbooks.Duration(2 * time.Second), Confirm: runbooks.Duration(time.Second), ConfirmEvery: runbooks.Duration(250 * time.Millisecond),
 			Observe: runbooks.Duration(5 * time.Second),
 		},
-	}, nil
+	}
+	if s.Cold != nil {
+		program, err := BuildSite(ctx)
+		if err != nil {
+			return r, err
+		}
+		restored := ""
+		if s.options.History {
+			restored = filepath.Join(s.Dir, "cold", "history.db")
+			r.Data = []runbooks.Data{{Kind: "litestream", Replica: s.replica(), Path: restored, Check: "select count(*) from history"}}
+		}
+		r.Tiers = append(r.Tiers, s.Cold.Tier(program, restored))
+	}
+	return r, nil
+}
+
+// stores are the S3 endpoints of the scene.
+func (s *Scene) stores() map[string]runbooks.S3 {
+	if s.Cold == nil {
+		return nil
+	}
+	return map[string]runbooks.S3{"default": s.Cold.MinIO.Site()}
 }
 
 func (s *Scene) awaitFront(ctx context.Context) error {
@@ -243,6 +302,11 @@ func (s *Scene) Stop() {
 		if site != nil {
 			parts = append(parts, site.Process)
 		}
+	}
+	parts = append(parts, s.Litestream)
+	if s.Cold != nil && s.Cold.MinIO != nil {
+		defer Clear(s.Dir) // last: the mounts, which are meant to outlive Understudy, but not the scene
+		parts = append(parts, s.Cold.MinIO.Process)
 	}
 	for _, p := range parts {
 		if p != nil {

@@ -1,23 +1,32 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net/url"
 
 	"github.com/understudy-dr/understudy/triggers"
 )
 
 type statusCommand struct {
-	Service string `arg:"" optional:"" help:"Only this service, with more about it."`
+	Service  string `arg:"" optional:"" help:"Only this service, with more about it." predictor:"service"`
+	Machines bool   `help:"The machines that carry our tags, and why each is there."`
 }
 
 func (statusCommand) Help() string {
 	return `States: ready (at home), recovering, cooling down (a recovery has ended a moment ago), away (on a standby), paused, unknown.
-Exit status: 0, or 1 where the guard of a service does not answer.`
+With --machines: what was made for standbys and drills, at every provider. One that nothing holds is on its way out.
+Exit status: 0, or 1 where the guard of a service, or a provider, does not answer.`
 }
 
 func (c *statusCommand) Run(g *Globals) error {
-	if c.Service != "" {
+	switch {
+	case c.Machines && c.Service != "":
+		return exit{ExitUsage, errors.New("name a service, or --machines; not both")}
+	case c.Machines:
+		return c.machines(g)
+	case c.Service != "":
 		return c.one(g)
 	}
 	var all []triggers.Service
@@ -40,7 +49,7 @@ func (c *statusCommand) Run(g *Globals) error {
 
 func (c *statusCommand) one(g *Globals) error {
 	var s triggers.ServiceDetail
-	if err := g.get("/api/v1/services/"+c.Service, &s); err != nil {
+	if err := g.get("/api/v1/services/"+url.PathEscape(c.Service), &s); err != nil {
 		return err
 	}
 	err := g.print(s, func(w io.Writer) {
@@ -50,7 +59,7 @@ func (c *statusCommand) one(g *Globals) error {
 		row(w, "since", when(s.Since))
 		row(w, "epoch", s.Epoch)
 		if s.Running != "" {
-			row(w, "recovery", s.Running+", see understudy history "+s.Running)
+			row(w, "recovery", s.Running+", see understudy watch "+s.Running)
 		}
 		if p := s.Guard.Paused; p != nil {
 			row(w, "paused", fmt.Sprintf("by %s since %s: %s", p.By, when(p.Since), p.Reason))
@@ -72,26 +81,27 @@ func (c *statusCommand) one(g *Globals) error {
 	return err
 }
 
-type whyCommand struct {
-	Service string `arg:"" help:"The service."`
-}
-
-func (whyCommand) Help() string {
-	return `A guard keeps its last fifty decisions. Where a person may have it otherwise, the command for that stands below.`
-}
-
-func (c *whyCommand) Run(g *Globals) error {
-	var s triggers.ServiceDetail
-	if err := g.get("/api/v1/services/"+c.Service, &s); err != nil {
+func (c *statusCommand) machines(g *Globals) error {
+	var list triggers.MachineList
+	if err := g.get("/api/v1/machines", &list); err != nil {
 		return err
 	}
-	return g.print(s.Guard.Decisions, func(w io.Writer) {
-		row(w, "TIME", "WHAT HAPPENED", "DECISION", "REASON")
-		for _, d := range s.Guard.Decisions {
-			row(w, when(d.At), d.Event, d.Action, d.Reason)
-			if d.Override != "" {
-				row(w, " ", " ", " ", "to have it otherwise: "+d.Override)
+	err := g.print(list, func(w io.Writer) {
+		row(w, "MACHINE", "SERVICE", "KIND", "STATE", "WHERE", "ADDRESS", "EXPIRES", "PRICE/H", "WHY IT IS THERE")
+		for _, m := range list.Machines {
+			expires, _ := m.Expires()
+			price, why := "", m.Held
+			if m.Price > 0 {
+				price = fmt.Sprintf("%.2f", m.Price)
 			}
+			if why == "" {
+				why = "nothing holds it"
+			}
+			row(w, m.ID, m.Service, m.Kind, m.State, m.Where, m.Address, when(expires), price, why)
 		}
 	})
+	if err == nil && list.Problem != "" {
+		return exit{ExitFailed, fmt.Errorf("there may be more: %s", list.Problem)}
+	}
+	return err
 }

@@ -6,8 +6,10 @@ package chattest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-dr/understudy/activities/chat"
 )
@@ -33,7 +35,10 @@ type Chat interface {
 	Transcript() string
 	// Pings are the people and channels that messages have called.
 	Pings() []string
+	// Buttons are the values of the buttons that people see, in order.
+	Buttons() []string
 	Break(Fault)
+	// Heal ends the fault, and every pause that the chat has asked for.
 	Heal()
 }
 
@@ -48,8 +53,11 @@ type Fixture struct {
 	Secrets []string
 	Channel string
 	Chat    Chat
-	// Updates says that the chat can edit a message, Threads that it has threads, and Finds that it finds a message by its key.
-	Updates, Threads, Finds bool
+	// Updates says that the chat can edit a message, Threads that it has threads, Finds that it finds a message by its
+	// key, and Buttons that it has buttons.
+	Updates, Threads, Finds, Buttons bool
+	// Pause is what the chat asks for where it is Limited. Default 7 s.
+	Pause time.Duration
 }
 
 var message = chat.Message{
@@ -68,6 +76,8 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 	}{
 		{"post", post},
 		{"update", update},
+		{"the last state arrives", lastState},
+		{"decisions", decisions},
 		{"replies stand in order", replies},
 		{"a repeated post finds the first", repeatedPost},
 		{"a repeated reply finds the first", repeatedReply},
@@ -99,6 +109,9 @@ func update(t *testing.T, f Fixture) {
 			t.Fatal(err)
 		}
 	}
+	if f.Messenger.CanEdit() != f.Updates {
+		t.Errorf("the messenger says %v to whether it can edit", f.Messenger.CanEdit())
+	}
 	if !f.Updates {
 		return
 	}
@@ -117,6 +130,56 @@ func update(t *testing.T, f Fixture) {
 		if again := must(t, f)(f.Messenger.Post(t.Context(), f.Channel, message, "key-1", true)); again != ref {
 			t.Errorf("an edited message is not found by its key: %v, want %v", again, ref)
 		}
+	}
+}
+
+// lastState holds for chats that cannot edit as well: whatever they leave out, people read the newest state.
+func lastState(t *testing.T, f Fixture) {
+	ref := must(t, f)(f.Messenger.Post(t.Context(), f.Channel, message, "key-1", false))
+	f.Chat.Break(Failing)
+	check(t, f, "update", f.Messenger.Update(t.Context(), ref, chat.Message{Headline: "fun-asr: lost"}), chat.ErrUnavailable)
+	f.Chat.Heal()
+	for i := range 5 {
+		if err := f.Messenger.Update(t.Context(), ref, chat.Message{Headline: fmt.Sprintf("fun-asr: state %d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := chat.Message{Color: chat.Good, Headline: "fun-asr: recovered", Links: message.Links}
+	if err := f.Messenger.Update(t.Context(), ref, done.WithLog([]string{"log of the end"})); err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, f.Chat.Transcript(), []string{done.Headline, "log of the end", message.Links[0].URL})
+}
+
+func decisions(t *testing.T, f Fixture) {
+	choice := func(answer string) string {
+		return chat.Choice{Verb: chat.Answer, Recovery: "fun-asr-7", Question: "q1", Plan: "0123456789abcdef", Answer: answer}.Value()
+	}
+	asking := message
+	asking.Color = chat.Asking
+	asking.Actions = []chat.Action{
+		{ID: "yes", Text: "Approve", Style: chat.Primary, Value: choice("approve"), Leaves: "a machine is made"},
+		{ID: "no", Text: "Reject", Value: choice("reject")},
+		{ID: "abort", Text: "Abort", Style: chat.Danger, Value: chat.Choice{Verb: chat.Abort, Recovery: "fun-asr-7"}.Value(), Leaves: "what was done is undone"},
+	}
+	ref := must(t, f)(f.Messenger.Post(t.Context(), f.Channel, asking, "key-1", false))
+	inOrder(t, f.Chat.Transcript(), []string{"Approve", "Reject", "Abort"})
+	if !f.Buttons {
+		if !strings.Contains(f.Chat.Transcript(), message.Links[0].URL) {
+			t.Errorf("nothing leads people to where they decide:\n%s", f.Chat.Transcript())
+		}
+		return
+	}
+	want := []string{asking.Actions[0].Value, asking.Actions[1].Value, asking.Actions[2].Value}
+	if got := f.Chat.Buttons(); !slices.Equal(got, want) {
+		t.Errorf("the buttons are worth %q, want %q", got, want)
+	}
+	asking.Actions = nil
+	if err := f.Messenger.Update(t.Context(), ref, asking); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Chat.Buttons(); len(got) > 0 || strings.Contains(f.Chat.Transcript(), "Approve") {
+		t.Errorf("buttons stay when nothing is to be decided: %q", got)
 	}
 }
 

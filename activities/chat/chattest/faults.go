@@ -73,7 +73,7 @@ func faults(t *testing.T, f Fixture) {
 		}
 		f.Chat.Break(Limited)
 		var limited *chat.RateLimitError
-		if err := call(t.Context()); !errors.As(err, &limited) || limited.After != 7*time.Second {
+		if err := call(t.Context()); !errors.As(err, &limited) || limited.After != f.pause() {
 			t.Errorf("%s where the chat %s: %v", name, Limited, err)
 		}
 		f.Chat.Heal()
@@ -86,6 +86,13 @@ func faults(t *testing.T, f Fixture) {
 			t.Errorf("%s after the chat is well again: %v", name, err)
 		}
 	}
+}
+
+func (f Fixture) pause() time.Duration {
+	if f.Pause == 0 {
+		return 7 * time.Second
+	}
+	return f.Pause
 }
 
 func refused(t *testing.T, f Fixture) {

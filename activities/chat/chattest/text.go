@@ -25,9 +25,10 @@ func hostile(t *testing.T, f Fixture) {
 	} {
 		m := chat.Message{
 			Color: chat.Bad, Headline: evil,
-			Fields: []chat.Field{{Name: evil, Value: evil}},
-			Lines:  []string{evil},
-			Links:  []chat.Link{{Text: evil, URL: "https://console.example/"}, {Text: "script", URL: "javascript:alert(1)"}, {Text: "app", URL: "slack://open"}, {Text: "odd", URL: "https://console.example/<!channel>|x>y"}},
+			Fields:  []chat.Field{{Name: evil, Value: evil}},
+			Lines:   []string{evil},
+			Actions: []chat.Action{{ID: evil, Text: evil, Value: "v", Leaves: evil}, {ID: evil, Text: evil, Value: "w"}},
+			Links:   []chat.Link{{Text: evil, URL: "https://console.example/"}, {Text: "script", URL: "javascript:alert(1)"}, {Text: "app", URL: "slack://open"}, {Text: "odd", URL: "https://console.example/<!channel>|x>y"}},
 		}
 		ref := must(t, f)(f.Messenger.Post(t.Context(), f.Channel, m, fmt.Sprintf("key-%d", i), false))
 		if err := f.Messenger.Update(t.Context(), ref, m); err != nil {
@@ -67,6 +68,9 @@ func tooMuch(t *testing.T, f Fixture) {
 		m.Fields = append(m.Fields, chat.Field{Name: fmt.Sprintf("Field %d", i), Value: "value"})
 		m.Links = append(m.Links, chat.Link{Text: "Link", URL: fmt.Sprintf("https://console.example/%d", i)})
 	}
+	for i := range 30 {
+		m.Actions = append(m.Actions, chat.Action{ID: fmt.Sprint(i), Text: long, Value: fmt.Sprint(i), Leaves: long})
+	}
 	for i := range 5000 {
 		m.Lines = append(m.Lines, fmt.Sprintf("line %d", i))
 	}
@@ -87,7 +91,7 @@ func tooMuch(t *testing.T, f Fixture) {
 
 func nearlyNothing(t *testing.T, f Fixture) {
 	ref := must(t, f)(f.Messenger.Post(t.Context(), f.Channel, chat.Message{}, "key-1", false))
-	m := chat.Message{Headline: "\n", Fields: []chat.Field{{}}, Lines: []string{"", " "}, Links: []chat.Link{{}}}
+	m := chat.Message{Headline: "\n", Fields: []chat.Field{{}}, Lines: []string{"", " "}, Links: []chat.Link{{}}, Actions: []chat.Action{{}}}
 	if err := f.Messenger.Update(t.Context(), ref, m); err != nil {
 		t.Errorf("update: %v", err)
 	}

@@ -19,12 +19,17 @@ const (
 	maxCell    = 2000
 	// maxRows of two cells fit into a section, which has 10 fields.
 	maxRows = 5
+	// Buttons: how many of them, their text, and what Slack asks before a click counts.
+	maxButtons, maxButton, maxTitle, maxConfirm = 25, 75, 100, 300
 	// maxFields leaves half of the 50 blocks that a message may have to everything else.
 	maxFields = 25 * maxRows
 	// maxTotal bounds all text of a message. Slack refuses more than about 12,000 characters over all blocks, a bound
 	// that its reference does not name and of which the blocks themselves take a part.
 	maxTotal = 9000
 )
+
+// ActionPrefix begins the action ids of our buttons.
+const ActionPrefix = "understudy-"
 
 var colors = map[chat.Color]string{
 	chat.Working: "#1d9bd1",
@@ -41,8 +46,9 @@ var simpleName = regexp.MustCompile(`^[\pL\pN]([\pL\pN ,.()-]*[\pL\pN.)])?$`)
 func rendered(m chat.Message) []slack.MsgOption {
 	left := room(maxTotal)
 	headline := left.take(m.Headline, maxHeader)
-	table, links := tables(m.Fields, &left), linked(m.Links, &left) // what is short takes its room first
-	body := slices.Concat(table, sections(m.Lines, &left), links)
+	// What is short takes its room first.
+	table, links, buttons := tables(m.Fields, &left), linked(m.Links, &left), buttons(m.Actions)
+	body := slices.Concat(table, sections(m.Lines, &left), links, buttons)
 	attachments := []slack.Attachment{}
 	if len(body) > 0 {
 		attachments = append(attachments, slack.Attachment{Color: colors[m.Color], Fallback: escape(headline), Blocks: slack.Blocks{BlockSet: body}})
@@ -106,6 +112,25 @@ func linked(links []chat.Link, left *room) []slack.Block {
 		return nil
 	}
 	return []slack.Block{slack.NewSectionBlock(&slack.TextBlockObject{Type: slack.MarkdownType, Text: text, Verbatim: true}, nil, nil)}
+}
+
+// buttons shows what may be decided. Slack asks once more before a click on one
+// that says what it leaves.
+func buttons(actions []chat.Action) []slack.Block {
+	var row []slack.BlockElement
+	for i, a := range actions[:min(len(actions), maxButtons)] {
+		text := cut(orDash(a.Text), maxButton)
+		b := slack.NewButtonBlockElement(fmt.Sprintf("%s%d", ActionPrefix, i), a.Value, plain(text))
+		b.Style = slack.Style(a.Style) // the words are Slack's
+		if a.Leaves != "" {
+			b.Confirm = slack.NewConfirmationBlockObject(plain(cut(text+"?", maxTitle)), plain(cut(orDash(a.Leaves), maxConfirm)), plain("Yes"), plain("No"))
+		}
+		row = append(row, b)
+	}
+	if len(row) == 0 {
+		return nil
+	}
+	return []slack.Block{slack.NewActionBlock("", row...)}
 }
 
 // sections shows lines below each other, as many as there is room for.

@@ -1,14 +1,16 @@
 // Package slack tells people in Slack what happens.
 //
 // A message is a header with a colored attachment below it: a table, a
-// checklist, links. Its thread is the log. Whatever comes from alerts, machines
-// or people is plain text: it calls nobody, hides no link and cannot pretend to
-// be another line.
+// checklist, links, buttons. Its thread is the log. Whatever comes from alerts,
+// machines or people is plain text: it calls nobody, hides no link and cannot
+// pretend to be another line.
 //
 // The bot needs the scope chat:write. To find a message again after an answer
-// was lost it also needs channels:history and, where runbooks name channels
-// instead of their ids, channels:read (groups:... for private channels). Without
-// these a message may be there twice, which is better than not at all.
+// was lost, and to take buttons away as soon as they are pressed, it also needs
+// channels:history and, where runbooks name channels instead of their ids,
+// channels:read (groups:... for private channels). Without these a message may
+// be there twice, which is better than not at all, and buttons stay until the
+// next news.
 package slack
 
 import (
@@ -42,6 +44,7 @@ type Config struct {
 type Messenger struct {
 	api   *slack.Client
 	token string
+	edits *edits
 
 	mu sync.Mutex
 	// ids are those of channels by their names, as far as they are known.
@@ -71,7 +74,7 @@ func New(c Config) (*Messenger, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	api := slack.New(c.Token, slack.OptionAPIURL(c.APIURL), slack.OptionHTTPClient(client))
-	return &Messenger{api: api, token: c.Token, ids: map[string]string{}}, nil
+	return &Messenger{api: api, token: c.Token, edits: newEdits(), ids: map[string]string{}}, nil
 }
 
 // Check asks Slack whether it takes the token. It sends no message.
@@ -79,6 +82,9 @@ func (m *Messenger) Check(ctx context.Context) error {
 	_, err := m.api.AuthTestContext(ctx)
 	return m.wrap("check the token", err)
 }
+
+// CanEdit is true: a message stays the newest state.
+func (m *Messenger) CanEdit() bool { return true }
 
 // Post sends a message. Where it is a retry, the newest messages of the channel
 // are searched for the key first.
@@ -94,6 +100,11 @@ func (m *Messenger) Post(ctx context.Context, channel string, msg chat.Message, 
 
 // Update replaces a message. Its key stays with it.
 func (m *Messenger) Update(ctx context.Context, ref chat.Ref, msg chat.Message) error {
+	end, err := m.edits.begin(ctx, ref)
+	if err != nil {
+		return m.wrap("edit a message", err)
+	}
+	defer end()
 	_, ts, _, err := m.api.UpdateMessageContext(ctx, ref.Channel, ref.ID, rendered(msg)...)
 	if err == nil && ts == "" {
 		err = errNonsense

@@ -29,7 +29,7 @@ func TestConformance(t *testing.T) {
 					Secrets:   []string{fakeslack.Token, strange},
 					Channel:   channel,
 					Chat:      breakable{server},
-					Updates:   true, Threads: true, Finds: true,
+					Updates:   true, Threads: true, Finds: true, Buttons: true,
 				}
 			})
 		})
@@ -38,6 +38,14 @@ func TestConformance(t *testing.T) {
 
 // breakable breaks the fake as the suite asks.
 type breakable struct{ *fakeslack.Running }
+
+func (b breakable) Buttons() []string {
+	var values []string
+	for _, button := range b.Running.Buttons() {
+		values = append(values, button.Value)
+	}
+	return values
+}
 
 func (b breakable) Break(f chattest.Fault) {
 	b.Inject(map[chattest.Fault]fakeslack.Fault{

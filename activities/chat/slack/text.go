@@ -2,7 +2,8 @@ package slack
 
 import (
 	"strings"
-	"unicode"
+
+	"github.com/understudy-dr/understudy/activities/chat"
 )
 
 // ellipsis marks what was cut.
@@ -14,31 +15,14 @@ var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 func escape(text string) string { return escaper.Replace(text) }
 
 // printable makes a foreign text fit for an error.
-func printable(text string) string { return cut(oneLine(text), 200) }
+func printable(text string) string { return cut(chat.OneLine(text), 200) }
 
 // orDash makes one line of a text; Slack takes no empty ones.
 func orDash(text string) string {
-	if text = oneLine(text); text == "" {
+	if text = chat.OneLine(text); text == "" {
 		return "-"
 	}
 	return text
-}
-
-// oneLine keeps a text from looking like several lines, or like another one: line
-// breaks and control characters become blanks, and what turns the direction of
-// writing is left out.
-func oneLine(text string) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.Is(unicode.Bidi_Control, r):
-			return -1
-		case unicode.IsControl(r), unicode.IsSpace(r), r == '\u2028', r == '\u2029':
-			return ' '
-		default:
-			return r
-		}
-	}, text))
 }
 
 // length counts characters as Slack's clients do: one beyond the basic plane,

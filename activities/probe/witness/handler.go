@@ -33,8 +33,8 @@ type Serving struct {
 }
 
 // Handler answers the questions of a Prober. A question is refused with a signed
-// reason where its time is off, its nonce was seen, or its URL is not allowed;
-// an unsigned one gets no more than 401.
+// reason where its time is off or before the witness began, its nonce was seen,
+// or its URL is not allowed; an unsigned one gets no more than 401.
 func Handler(s Serving) (http.Handler, error) {
 	if err := checkKey(s.Key); err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func Handler(s Serving) (http.Handler, error) {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	h := &handler{Serving: s, seen: nonces{until: map[string]int64{}}}
+	h := &handler{Serving: s, since: s.Now().Unix(), seen: nonces{until: map[string]int64{}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+path, h.serve)
 	return mux, nil
@@ -53,7 +53,9 @@ func Handler(s Serving) (http.Handler, error) {
 
 type handler struct {
 	Serving
-	seen nonces
+	// since is when it began: which questions were answered before that, nobody remembers.
+	since int64
+	seen  nonces
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
@@ -82,6 +84,9 @@ func (h *handler) answer(ctx context.Context, nonce string, at int64, body []byt
 	now := h.Now().Unix()
 	if far := apart(at, now); far != "" {
 		return http.StatusForbidden, []byte(far)
+	}
+	if at < h.since {
+		return http.StatusForbidden, []byte("the question is older than this witness, which has just begun; ask again")
 	}
 	if err := h.seen.take(nonce, at+int64(Window.Seconds()), now); err != nil {
 		return http.StatusConflict, []byte(err.Error())

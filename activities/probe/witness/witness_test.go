@@ -134,6 +134,16 @@ func TestNothingCanBePlayedAgain(t *testing.T) {
 	}
 }
 
+// A witness that begins anew has no memory, so what was asked before is not answered.
+func TestNothingFromBeforeTheWitnessIsAnswered(t *testing.T) {
+	prober, began := &counting{}, time.Now()
+	url := serve(t, witness.Serving{Prober: prober, Now: func() time.Time { return began.Add(5 * time.Second) }})
+	got := asking(t, url, key).Probe(t.Context(), probe.Request{URL: "http://asr"})
+	if got.Finding != runbooks.Blind || !strings.Contains(got.Detail, "has just begun") || prober.looks.Load() != 0 {
+		t.Errorf("%q (%s), %d looks", got.Finding, got.Detail, prober.looks.Load())
+	}
+}
+
 func TestWhatAWitnessNeeds(t *testing.T) {
 	yes := func(string) bool { return true }
 	for name, s := range map[string]witness.Serving{

@@ -33,6 +33,7 @@ const jsonType, textType = "application/json", "text/plain; charset=utf-8"
 
 func answers(t *testing.T, client speech.Client) {
 	one := []speech.Segment{{Start: 0, End: 5.15, Text: "one two"}}
+	spoken := []speech.Segment{{Start: 0, End: 5.15, Text: "one two", Words: []speech.Word{{Word: "one", End: 1}}, Speaker: "SPK0"}}
 	for _, tt := range []struct {
 		server, contentType, body string
 		want                      speech.Transcript
@@ -51,7 +52,7 @@ func answers(t *testing.T, client speech.Client) {
 		{"LocalAI, which counts in nanoseconds", jsonType, `{"segments":[{"id":0,"start":0,"end":5150000000,"text":"one two","tokens":[1]}],"text":"one two"}`, speech.Transcript{Text: "one two", Segments: one}},
 		{"funasr-server verbose_json", jsonType,
 			`{"task":"transcribe","language":"unknown","duration":5.17,"text":"one two","segments":[{"id":0,"start":0.0,"end":5.15,"text":"one two","words":[{"word":"one","start":0,"end":1}],"speaker":"SPK0"}]}`,
-			speech.Transcript{Text: "one two", Language: "unknown", Duration: 5.17, Segments: one}},
+			speech.Transcript{Text: "one two", Language: "unknown", Duration: 5.17, Segments: spoken}},
 		{"funasr-server text, which is a JSON string", jsonType, `"one \"two\""`, speech.Transcript{Text: `one "two"`}},
 		{"funasr-server /asr", jsonType, `{"task":"transcribe","duration":5.17,"text":"one two","segments":[],"processing_time":0.2,"rtf":0.04}`, speech.Transcript{Text: "one two", Duration: 5.17}},
 		{"plain text that begins with a quotation mark", textType, `"one two`, speech.Transcript{Text: `"one two`}},

@@ -165,6 +165,13 @@ func (b *Balancer) commands(before reading, c traffic.Change) []string {
 			commands = append(commands, "shutdown sessions server "+server)
 		}
 	}
+	// Requests that wait in the backend's queue when a server goes down stay there, and every new one joins them, also
+	// behind a healthy backup (HAProxy 2.6): setting a limit again, to what it is, has the queue looked at.
+	for _, a := range c.InOrder() {
+		if limit := before.server(a.Server).limit; a.State == traffic.Ready && limit != "" {
+			commands = append(commands, fmt.Sprintf("set maxconn server %s/%s %s", b.backend, a.Server, limit))
+		}
+	}
 	return commands
 }
 

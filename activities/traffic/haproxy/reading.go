@@ -39,6 +39,8 @@ type server struct {
 	weightless bool
 	// checks is true where HAProxy checks its health, also while it is in maintenance and the checks rest.
 	checks bool
+	// limit is its maxconn, empty where it has none.
+	limit string
 }
 
 func (r reading) view() traffic.View {
@@ -142,7 +144,7 @@ func rows(table string, comma rune) ([]row, error) {
 // server reads one line of "show stat"; state is the server's line of "show servers state".
 func (r row) server(name string, state row) server {
 	checks, _ := strconv.ParseUint(state["srv_check_state"], 10, 32)
-	s := server{weightless: state["srv_uweight"] == "0", checks: checks&checksEnabled != 0}
+	s := server{weightless: state["srv_uweight"] == "0", checks: checks&checksEnabled != 0, limit: r["slim"]}
 	s.Name, s.Backup, s.State = name, r["bck"] == "1", traffic.Ready
 	if ip, err := netip.ParseAddr(state["srv_addr"]); err == nil {
 		port, _ := strconv.ParseUint(state["srv_port"], 10, 16)

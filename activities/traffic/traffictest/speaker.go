@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -26,11 +27,15 @@ type answer struct {
 	err  error
 }
 
-// serve starts a speech server for the length of a test.
-func serve(t *testing.T, name string) *speaker {
+// serve starts a speech server at an address for the length of a test.
+func serve(t *testing.T, name, address string) *speaker {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	released := make(chan struct{})
 	s := &speaker{name: name, arrived: make(chan struct{}, 16), release: sync.OnceFunc(func() { close(released) })}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == holdPath {
 			s.arrived <- struct{}{}
 			select {
@@ -41,6 +46,9 @@ func serve(t *testing.T, name string) *speaker {
 		}
 		fmt.Fprint(w, name)
 	}))
+	server.Listener.Close()
+	server.Listener = listener
+	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(s.release)
 	s.address = server.Listener.Addr().String()

@@ -8,6 +8,7 @@ package traffictest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"testing"
@@ -46,6 +47,16 @@ type Fixture struct {
 // Run holds an implementation against the contract. start is called for each
 // case, with the addresses of the servers by name; it ends with the test.
 func Run(t *testing.T, start func(t *testing.T, servers map[string]string) Fixture) {
+	run(t, false, start)
+}
+
+// RunByHost is Run for a load balancer that sends to hosts and knows no ports,
+// as DNS does: each server has a host of its own, and all have one port.
+func RunByHost(t *testing.T, start func(t *testing.T, servers map[string]string) Fixture) {
+	run(t, true, start)
+}
+
+func run(t *testing.T, byHost bool, start func(t *testing.T, servers map[string]string) Fixture) {
 	for name, test := range map[string]func(*testing.T, *site){
 		"a fresh view shows what was configured":        fresh,
 		"a switch and the way back":                     switchAndBack,
@@ -65,12 +76,26 @@ func Run(t *testing.T, start func(t *testing.T, servers map[string]string) Fixtu
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &site{primary: serve(t, Primary), hot: serve(t, Hot), spare: serve(t, "spare")}
-			s.addresses = map[string]string{Primary: s.primary.address, Hot: s.hot.address, Cold: harness.Address(harness.FreePort())}
+			at := places(byHost)
+			s := &site{primary: serve(t, Primary, at[0]), hot: serve(t, Hot, at[1]), spare: serve(t, "spare", at[2])}
+			s.addresses = map[string]string{Primary: s.primary.address, Hot: s.hot.address, Cold: at[3]}
 			s.Fixture = start(t, s.addresses)
 			test(t, s)
 		})
 	}
+}
+
+// places are the addresses of three servers that listen and one that does not.
+func places(byHost bool) [4]string {
+	if !byHost {
+		return [4]string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", harness.Address(harness.FreePort())}
+	}
+	port, network := harness.FreePort(), fmt.Sprintf("127.%d.%d", 1+rand.IntN(254), rand.IntN(256))
+	var at [4]string
+	for i := range at {
+		at[i] = fmt.Sprintf("%s.%d:%d", network, i+1, port)
+	}
+	return at
 }
 
 // site is a fixture with the speech servers behind it.

@@ -151,6 +151,7 @@ func orders(p *play) {
 	p.order(id, workflows.ResumeUpdateName, "", workflows.ResumeUpdate{By: somebody})
 	p.newest(verified)
 	first := p.latest.Epoch
+	p.restart(p.Primary)
 	again := workflows.RecoverUpdate{By: somebody, Reason: "once more", Force: true, Supersede: true}
 	p.order(id, workflows.RecoverUpdateName, "once-more", again)
 	p.newest(func(r workflows.Report) bool { return r.Epoch > first && verified(r) })
@@ -176,3 +177,78 @@ func chatAway(p *play) {
 }
 
 func verified(r workflows.Report) bool { return !r.Verified.IsZero() }
+
+// bothGone ends primary and hot standby, and tells Understudy.
+func bothGone(p *play) {
+	p.kill(p.Primary.Process)
+	p.kill(p.Hot.Process)
+	p.fire()
+}
+
+func cold(p *play) {
+	bothGone(p)
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func coldRefused(p *play) {
+	p.kill(p.Cold.MinIO.Process)
+	bothGone(p)
+	p.outcome(workflows.OutcomeFailed)
+}
+
+func coldFails(p *play) {
+	bothGone(p)
+	p.outcome(workflows.OutcomeFailed)
+}
+
+func approval(p *play) {
+	bothGone(p)
+	p.newest(func(r workflows.Report) bool { return r.Question != nil })
+	p.answer("approve")
+	p.outcome(workflows.OutcomeRecovered)
+}
+
+func retried(p *play) {
+	loading := func(times int) func(r workflows.Report) bool {
+		return func(r workflows.Report) bool {
+			seen := 0
+			for _, rec := range r.Timeline {
+				if rec.Step == runbooks.StepLoad {
+					seen++
+				}
+			}
+			return seen == times
+		}
+	}
+	bothGone(p)
+	p.newest(loading(1))
+	p.order(p.latest.Recovery, workflows.RetryUpdateName, "", workflows.StepUpdate{By: somebody, Reason: "once more"})
+	p.newest(loading(2))
+	p.order(p.latest.Recovery, workflows.SkipUpdateName, "", workflows.StepUpdate{By: somebody, Reason: "it hangs"})
+	p.outcome(workflows.OutcomeFailed)
+}
+
+func rolledBack(p *play) {
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.newest(verified)
+	p.restart(p.Primary)
+	p.order(p.latest.Recovery, workflows.RollbackUpdateName, "", workflows.SettleUpdate{By: somebody, Reason: "it works again"})
+	p.outcome(workflows.OutcomeRolledBack)
+}
+
+func drill(p *play) {
+	p.trigger(workflows.SweepScheduleID)
+	p.trigger(workflows.DrillScheduleID(p.Runbook.Service))
+	p.outcome(workflows.OutcomeDrilled)
+	p.order(workflows.ReadinessID(p.Runbook.Service), workflows.LookUpdateName, "", nil)
+}
+
+func failback(p *play) {
+	p.kill(p.Primary.Process)
+	p.fire()
+	p.outcome(workflows.OutcomeRecovered)
+	p.restart(p.Primary)
+	p.order(workflows.GuardID(p.Runbook.Service), workflows.FailbackUpdateName, "", workflows.FailbackUpdate{By: somebody, Reason: "the primary is mended"})
+	p.outcome(workflows.OutcomeHome)
+}

@@ -88,13 +88,26 @@ func (p *play) suffer(s *harness.Site, fault stage.Fault) {
 // order is an update that somebody sends to a workflow; a repeated id is the same order again.
 func (p *play) order(workflowID, name, id string, arg any) {
 	p.do(func(ctx context.Context) error {
+		var args []any
+		if arg != nil {
+			args = append(args, arg)
+		}
 		sent, err := p.engine.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-			UpdateID: id, WorkflowID: workflowID, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
+			UpdateID: id, WorkflowID: workflowID, UpdateName: name, Args: args, WaitForStage: client.WorkflowUpdateStageCompleted,
 		})
 		if err != nil {
 			return err
 		}
 		return sent.Get(ctx, nil)
+	})
+}
+
+// trigger has a schedule act at once. Understudy makes its schedules a moment after it is ready.
+func (p *play) trigger(id string) {
+	p.do(func(ctx context.Context) error {
+		return until(ctx, func(ctx context.Context) error {
+			return p.engine.ScheduleClient().GetHandle(ctx, id).Trigger(ctx, client.ScheduleTriggerOptions{})
+		})
 	})
 }
 
@@ -107,7 +120,9 @@ func (p *play) abort() {
 // answer answers the question that newest waited for.
 func (p *play) answer(answer string) {
 	if p.err == nil {
-		p.order(p.latest.Recovery, workflows.AnswerUpdateName, "", workflows.AnswerUpdate{By: somebody, Question: p.latest.Question.ID, Answer: answer})
+		p.order(p.latest.Recovery, workflows.AnswerUpdateName, "", workflows.AnswerUpdate{
+			By: somebody, Question: p.latest.Question.ID, Plan: p.latest.Question.Plan, Answer: answer,
+		})
 	}
 }
 

@@ -27,6 +27,8 @@ var (
 	announcement = []string{"Announcement"}
 	guarded      = []string{"Guard", "Recovery"}
 	all          = []string{"Guard", "Recovery", "Announcement"}
+	made         = []string{"Guard", "Recovery", "Budget"}
+	practice     = []string{"Guard", "Recovery", "Drill", "Sweep", "Readiness"}
 )
 
 // outdated is a model version that the config center does not expect.
@@ -52,7 +54,42 @@ var scenes = []scene{
 	{name: "drift", what: "the load balancer brings the failed server back, and is set right", keep: guard, act: drift},
 	{name: "orders", what: "people pause, resume, supersede and abort", keep: all, edit: windows(time.Minute, 2*time.Second), act: orders},
 	{name: "killed", what: "Understudy is killed in a long confirm window; the guard looks after its recovery", keep: all, edit: windows(35*time.Second, 2*time.Second), act: killed},
+	{name: "cold", what: "primary and hot standby are gone; a machine is made", keep: made, options: coldHeld, act: cold},
+	{name: "cold-refused", what: "the model store is away; nothing is made", keep: recovery, options: coldHeld, act: coldRefused},
+	{name: "cold-wrong", what: "the model has a flipped byte; what was made is taken back", keep: recovery, options: coldHeld, edit: wrongSource, act: coldFails},
+	{name: "approval", what: "a person agrees to a plan before a machine is made", keep: recovery, options: coldHeld, edit: asksFirst, act: approval},
+	{name: "retried", what: "a tier hangs; a person has it retried, then skipped", keep: recovery, options: coldHeld, edit: neverReady, act: retried},
+	{name: "rolled-back", what: "a person rolls a provisional switch back", keep: recovery, options: harness.SceneOptions{Held: true}, edit: windows(time.Minute, 2*time.Second), act: rolledBack},
+	{name: "drill", what: "a scheduled drill of the cold tier; the sweeper and the readiness look", keep: practice, options: coldHeld, edit: scheduled, act: drill},
+	{name: "failback", what: "a recovery, and the planned way home", keep: guarded, options: harness.SceneOptions{Held: true}, act: failback},
+	{name: "batch", what: "a batch goes on while its service moves", keep: []string{"Batch", "Recovery"}, options: harness.SceneOptions{Held: true, Cold: true}, edit: withBatches, act: batch},
+	{name: "watchdog", what: "a watchdog that nothing happens to", keep: []string{"Watchdog"}, act: watchdog},
 	{name: "chat-away", what: "the chat is away at first", keep: announcement, act: chatAway},
+}
+
+var coldHeld = harness.SceneOptions{Held: true, Cold: true}
+
+// wrongSource names a model that is not what its manifest says.
+func wrongSource(p *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	p.do(p.Cold.Spoil)
+	r.Policy.Confirm = runbooks.Duration(time.Second)
+}
+
+func asksFirst(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Tiers[1].Approval = &runbooks.Approval{Roles: []string{"approver"}, Timeout: runbooks.Duration(time.Minute)}
+}
+
+// neverReady has the made machine answer where nobody asks.
+func neverReady(p *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Tiers[1].URL = p.pit()
+}
+
+func withBatches(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Batches = &runbooks.Batches{Store: batchStore, Concurrency: 2}
+}
+
+func scheduled(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Drill = &runbooks.Drill{Schedule: "0 3 1 1 *", Tiers: []string{runbooks.TierCold}}
 }
 
 // patient lets a slow answer come, and gives a verdict a second to change.

@@ -42,7 +42,7 @@ func record(ctx context.Context, out string, s scene) ([]string, error) {
 }
 
 // forever are the workflows that never end.
-var forever = []string{"Guard"}
+var forever = []string{"Guard", "Budget", "Readiness", "Watchdog"}
 
 // take reads the histories of all workflows, the oldest first, once all of them
 // are whole. The engine lists what happens a moment later than it happens.

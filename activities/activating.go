@@ -1,0 +1,67 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+// callWithin bounds one call to a standby. It wakes the standby; waiting until
+// it serves is another step.
+const callWithin = 10 * time.Second
+
+// standbyCalls follows no redirects: a call goes where the runbook says.
+var standbyCalls = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+// CallStandbyInput makes a resting standby serve, or puts it to rest again.
+type CallStandbyInput struct {
+	Effect
+	Target runbooks.Target `json:"target"`
+	Method string          `json:"method"`
+	// Call is a path at the standby, or a URL; {epoch} stands for the epoch, {from} for that of the data so far.
+	Call string `json:"call"`
+	From int64  `json:"from,omitempty"`
+}
+
+// CallStandby makes one call. The standby must take it twice: an answer may be
+// lost, and the call is then repeated. An answer of 4xx is a refusal.
+func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (Timing, error) {
+	t := begin()
+	defer heartbeat(ctx)()
+	ctx, cancel := bounded(ctx, in.Effect)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, callWithin)
+	defer cancel()
+	call := strings.NewReplacer(runbooks.EpochMark, strconv.FormatInt(in.Epoch, 10), runbooks.FromMark, strconv.FormatInt(in.From, 10)).Replace(in.Call)
+	if strings.HasPrefix(call, "/") {
+		call = strings.TrimSuffix(in.Target.URL, "/") + call
+	}
+	if err := a.effects.still(in.Effect); err != nil {
+		return t, classify(err)
+	}
+	request, err := http.NewRequestWithContext(ctx, in.Method, call, http.NoBody)
+	if err != nil {
+		return t, classify(fmt.Errorf("%w: %v", errCallRefused, err))
+	}
+	request.Header.Set("Idempotency-Key", in.Key)
+	answer, err := standbyCalls.Do(request)
+	if err != nil {
+		return t, classify(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
+	switch {
+	case answer.StatusCode < 300:
+		return t.end(), nil
+	case answer.StatusCode < 500:
+		return t, classify(fmt.Errorf("%w: HTTP %d: %s", errCallRefused, answer.StatusCode, strings.TrimSpace(string(body))))
+	default:
+		return t, classify(fmt.Errorf("%s %s: HTTP %d: %s", in.Method, call, answer.StatusCode, strings.TrimSpace(string(body))))
+	}
+}

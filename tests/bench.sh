@@ -1,0 +1,16 @@
+#!/bin/sh
+# The table of figures: what a recovery takes and what an outage costs, beside
+# bare loops and peers, on real parts. What is missing is installed and built
+# first. Takes about three minutes; on a busy machine figures are worse for all.
+#
+#   tests/bench.sh [-rounds N] [-repeats N] [NAME...]
+set -eu
+cd "$(dirname "$0")/.."
+tests/install.sh test
+if [ -z "${UNDERSTUDY_BIN:-}" ]; then
+	tests/build.sh bin/understudy "-s -w"
+	UNDERSTUDY_BIN="$PWD/bin/understudy"
+	export UNDERSTUDY_BIN
+fi
+tests/build.sh bin/bench "-s -w" ./tests/bench
+exec bin/bench "$@"

@@ -1,0 +1,109 @@
+package commands
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/understudy-dr/understudy/triggers"
+	"github.com/understudy-dr/understudy/workflows"
+)
+
+// asking is what drill and failback have in common.
+type asking struct {
+	Service string        `arg:"" help:"The service." predictor:"service"`
+	Reason  string        `help:"Why; it is kept with the decision." short:"r"`
+	Wait    bool          `help:"Show it until it ends." short:"w"`
+	Timeout time.Duration `help:"With --wait: how long." default:"1h"`
+}
+
+func (c asking) send(g *Globals, verb string, request any) error {
+	var called triggers.Called
+	if err := g.decide("/api/v1/services/"+url.PathEscape(c.Service)+"/"+verb, request, &called); err != nil {
+		return err
+	}
+	if !called.Started {
+		return exit{ExitFailed, fmt.Errorf("nothing was started: %s", called.Reason)}
+	}
+	if c.Wait {
+		return g.watch(called.Recovery, c.Timeout)
+	}
+	return g.print(called, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %s\nwatch it: understudy watch %s\n", called.Recovery, called.Leaves, called.Recovery)
+	})
+}
+
+type drillCommand struct {
+	asking
+	Tier []string `help:"Which tiers; without it those of the runbook's drill, or all that make machines." placeholder:"TIER"`
+}
+
+func (drillCommand) Help() string {
+	return `A drill goes the way of a recovery up to the switch: it makes the standby, restores the data, sends the canary, and removes
+everything again. It has machines and prefixes of its own, gets no traffic, and makes way for a real recovery. Where an alert
+fires, or the service is away from its primary, nothing is started.
+
+  understudy drill fun-asr --tier cold --reason "after the model update" --wait`
+}
+
+func (c *drillCommand) Run(g *Globals) error {
+	reason, err := g.because(c.Reason)
+	if err != nil {
+		return err
+	}
+	return c.send(g, "drill", triggers.Practice{Reason: reason, Tiers: c.Tier})
+}
+
+type failbackCommand struct{ asking }
+
+func (failbackCommand) Help() string {
+	return `The planned way home, once the primary is mended: it is asked and proven first; where data was written on the standby, the writing
+stops, the last change is waited for, and the primary takes it over; then the traffic moves, canaries pass for the confirm
+window, and only then the standby is released. What fails leaves the service where it is.
+
+  understudy failback fun-asr --reason "new power supply" --wait`
+}
+
+func (c *failbackCommand) Run(g *Globals) error {
+	reason, err := g.because(c.Reason)
+	if err != nil {
+		return err
+	}
+	return c.send(g, "failback", triggers.Because{Reason: reason})
+}
+
+type readinessCommand struct {
+	Service string `arg:"" help:"The service." predictor:"service"`
+	Now     bool   `help:"Look now, canaries included, instead of showing what was found last."`
+}
+
+func (readinessCommand) Help() string {
+	return `Would each tier work right now? What was found, since when, and what to do about it. Exit status 1 where a recovery would fail
+somewhere.`
+}
+
+func (c *readinessCommand) Run(g *Globals) error {
+	var s workflows.ReadinessState
+	path := "/api/v1/services/" + url.PathEscape(c.Service) + "/readiness"
+	if c.Now {
+		path += "?now=true"
+	}
+	if err := g.get(path, &s); err != nil {
+		return err
+	}
+	err := g.print(s, func(w io.Writer) {
+		row(w, "TIER", "CHECK", "", "SINCE", "FOUND", "WHAT TO DO")
+		for _, f := range s.Findings {
+			tier := f.Tier
+			if tier == "" {
+				tier = "all"
+			}
+			row(w, tier, f.Check, f.Level, when(f.Since), f.What, f.Do)
+		}
+	})
+	if n := len(s.Failing("")); err == nil && n > 0 {
+		return exit{ExitFailed, fmt.Errorf("a recovery would fail for %d reasons", n)}
+	}
+	return err
+}

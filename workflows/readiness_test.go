@@ -1,0 +1,74 @@
+package workflows
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+
+	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/runbooks"
+)
+
+func TestReadiness(t *testing.T) {
+	w := newWorld()
+	w.findings[hotURL] = runbooks.Refuses
+	env := w.env(t, ReadinessID("asr"))
+	env.SetTestTimeout(30 * time.Second)
+	env.OnActivity(acts.AskGuard, mock.Anything, mock.Anything).Return(func(context.Context, activities.AskGuardInput) (activities.Held, error) {
+		return on("primary", 7), nil
+	})
+	state := func() (s ReadinessState) {
+		value, err := env.QueryWorkflow(StateQueryName)
+		if err == nil {
+			err = value.Get(&s)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return s
+	}
+	find := func(s ReadinessState, tier, check string) activities.Finding {
+		for _, f := range s.Findings {
+			if f.Tier == tier && f.Check == check {
+				return f
+			}
+		}
+		return activities.Finding{}
+	}
+	env.RegisterDelayedCallback(func() {
+		s := state()
+		if f := find(s, "hot", "standby"); f.Level != "" {
+			t.Errorf("it was looked at before its time: %+v", f)
+		}
+	}, readyFirst/2)
+	var since time.Time
+	env.RegisterDelayedCallback(func() {
+		s := state()
+		if len(s.Failing("hot")) == 0 || find(s, "hot", "proof").Level != activities.LevelWarn {
+			t.Errorf("a dead standby: %+v", s.Findings)
+		}
+		since = s.Failing("hot")[0].Since
+		if len(w.news) != 1 {
+			t.Errorf("%d news", len(w.news))
+		}
+	}, readyFirst+time.Minute)
+	env.RegisterDelayedCallback(func() {
+		if s := state(); len(s.Failing("hot")) == 0 || !s.Failing("hot")[0].Since.Equal(since) || len(w.news) != 1 {
+			t.Errorf("the second look: %+v, %d news", s.Findings, len(w.news))
+		}
+		w.change(func() { w.findings[hotURL] = runbooks.Answers })
+	}, readyFirst+readyEvery+time.Minute)
+	env.RegisterDelayedCallback(func() {
+		order(env, LookUpdateName, nil)
+	}, readyFirst+readyEvery+2*time.Minute)
+	env.RegisterDelayedCallback(func() {
+		s := state()
+		if len(s.Failing("hot")) != 0 || find(s, "hot", "canary").Level != activities.LevelOK || len(w.news) != 2 {
+			t.Errorf("mended, and looked at on demand: %+v, %d news", s.Findings, len(w.news))
+		}
+		env.CancelWorkflow()
+	}, readyFirst+readyEvery+3*time.Minute)
+	env.ExecuteWorkflow(Readiness, ReadinessState{Service: "asr"})
+}
