@@ -37,22 +37,22 @@ func onItsWay(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	m, err := New(Config{Key: fakewecom.Key, APIURL: server.URL})
+	m, err := New(Config{Key: fakewecom.Key, APIURL: server.URL, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &scene{server: server, m: m, release: sync.OnceFunc(func() { close(released) }), errs: make(chan error, 100)}
 	t.Cleanup(s.release)
-	s.tell(t.Context(), "first", chat.Message{Headline: "first"})
+	s.news.Go(func() { s.errs <- m.Update(t.Context(), chat.Ref{ID: "first"}, chat.Message{Headline: "first"}) })
 	<-arrived
 	return s
 }
 
-// tell hands over a state, and returns once it waits or is on its way.
+// tell hands over a state, and returns once it waits: the first message is on its way.
 func (s *scene) tell(ctx context.Context, story string, state chat.Message) {
 	before := s.queued()
 	s.news.Go(func() { s.errs <- s.m.Update(ctx, chat.Ref{ID: story}, state) })
-	for s.queued() == before && !s.idle() {
+	for s.queued() == before {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -61,13 +61,6 @@ func (s *scene) queued() int {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	return len(s.m.waiting)
-}
-
-// idle is true as long as nothing was sent yet.
-func (s *scene) idle() bool {
-	s.m.mu.Lock()
-	defer s.m.mu.Unlock()
-	return len(s.m.pace.sent) == 0
 }
 
 func (s *scene) wait(t *testing.T) {
