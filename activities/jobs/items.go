@@ -18,22 +18,25 @@ type Items struct {
 	at    Position // of the next item
 	buf   []byte   // what was read and not yet returned
 	read  int64    // the byte behind buf
-	begun bool
+	first int64    // the item to begin with, which may have to be found by counting
+	doubt bool     // whether a line begins where the position says
 }
 
 // Items begins to read at a position, as a head names it.
 func (s *Store) Items(job Job, from Position) *Items {
-	return &Items{store: s, job: job, at: from, read: from.Byte}
+	i := &Items{store: s, job: job, at: from, read: from.Byte, first: from.Item, doubt: from.Byte > 0 && from.Byte < job.Manifest.Bytes}
+	if from.Byte == 0 {
+		i.at.Item = 0
+	}
+	return i
 }
 
 // Next returns the next items, at most n; none with io.EOF at the end. A manifest
 // that is not as long as the job says, or a position inside of a line, is ErrTorn.
+// After ErrUnavailable the next call goes on where it was.
 func (i *Items) Next(ctx context.Context, n int) ([]Item, error) {
-	if !i.begun {
-		if err := i.begin(ctx); err != nil {
-			return nil, err
-		}
-		i.begun = true
+	if err := i.begin(ctx); err != nil {
+		return nil, err
 	}
 	var items []Item
 	for len(items) < n {
@@ -56,19 +59,15 @@ func (i *Items) Next(ctx context.Context, n int) ([]Item, error) {
 	return items, nil
 }
 
-// begin goes to the first item. A position without a byte is found by counting.
+// begin makes sure of the first item's place.
 func (i *Items) begin(ctx context.Context) error {
-	if i.at.Item > 0 && i.at.Byte == 0 {
-		wanted := i.at
-		for i.at = (Position{}); i.at.Item < wanted.Item; i.at.Item++ {
-			if _, err := i.line(ctx); err != nil {
-				*i = Items{store: i.store, job: i.job, at: wanted} // to be begun again
-				return fmt.Errorf("find item %d: %w", wanted.Item, err)
-			}
+	for i.at.Item < i.first {
+		if _, err := i.line(ctx); err != nil {
+			return fmt.Errorf("find item %d: %w", i.first, err)
 		}
-		return nil
+		i.at.Item++
 	}
-	if i.at.Byte == 0 || i.at.Byte >= i.job.Manifest.Bytes {
+	if !i.doubt {
 		return nil
 	}
 	before, err := i.store.read(ctx, i.job.manifestKey(), Span{Offset: i.at.Byte - 1, Length: 1})
@@ -78,6 +77,7 @@ func (i *Items) begin(ctx context.Context) error {
 	if string(before) != "\n" {
 		return torn(i.job.ID+"/"+headName, "byte %d of the manifest is not where a line begins", i.at.Byte)
 	}
+	i.doubt = false
 	return nil
 }
 

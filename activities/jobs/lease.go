@@ -181,11 +181,17 @@ func (l *Lease) Check(ctx context.Context) error {
 	if l.lost != nil {
 		return l.lost
 	}
-	since, wall := time.Since(l.confirmed), time.Now().Round(0).Sub(l.confirmed.Round(0))
-	if since < fresh && wall > -fresh && wall < fresh {
+	if asked := l.confirmed; believable(time.Since(asked), time.Now().Round(0).Sub(asked.Round(0))) {
 		return nil
 	}
 	return l.look(ctx)
+}
+
+// believable reports whether what was seen a while ago may still be believed. The
+// monotonic clock stands still while a machine is suspended, the wall clock may
+// be set: each of them can tell that time has passed.
+func believable(monotonic, wall time.Duration) bool {
+	return monotonic < fresh && wall > -fresh && wall < fresh
 }
 
 // Doubt makes the next write ask first, however short ago that was done: for

@@ -41,6 +41,24 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestBelievable(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		monotonic, wall time.Duration
+		want            bool
+	}{
+		{"just now", time.Second, time.Second, true},
+		{"a while ago", 3 * time.Second, 3 * time.Second, false},
+		{"the machine was suspended", time.Second, time.Hour, false},
+		{"the clock was set back", time.Second, -time.Hour, false},
+		{"the clock was set a little", time.Second, -time.Second, true},
+	} {
+		if got := believable(tt.monotonic, tt.wall); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
 func TestPlaces(t *testing.T) {
 	last := ""
 	for _, item := range []int64{0, 1, 63, 64, 999, 1000, 1001, 123456, 999_999_999} {

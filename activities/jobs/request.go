@@ -130,11 +130,7 @@ func (x *run) request(ctx context.Context, audio speech.Audio, seconds float64, 
 	began, pause := time.Now(), x.Backoff
 	for {
 		transcript, err := x.once(ctx, r, alone)
-		blame := speech.BlameOf(err)
-		if err != nil && ctx.Err() != nil {
-			blame = speech.Ourselves // it may show as a server that did not answer in time
-		}
-		switch blame {
+		switch speech.BlameOf(err) {
 		case speech.Nobody:
 			if err := x.confirmed(ctx); err != nil {
 				x.window.lose(seconds)

@@ -263,6 +263,7 @@ func TestPagesAndStops(t *testing.T) {
 		}
 	}
 	// Told to stop, it ends in good order: what is in flight is done, nothing is suspected.
+	s = newScene(t, n)
 	stop := make(chan struct{})
 	var once sync.Once
 	s.service.hook = func(_ context.Context, name string, _ int) error {
@@ -270,12 +271,44 @@ func TestPagesAndStops(t *testing.T) {
 		return nil
 	}
 	p, err := s.run(func(w *jobs.Work) { w.Stop = stop })
-	if h := s.head(); err != nil || h.State != jobs.Waiting || h.Window.Item != p.Next.Item || p.Next.Item <= 256 {
+	if h := s.head(); err != nil || h.State != jobs.Waiting || h.Window.Item != p.Next.Item || p.Next.Item == 0 || p.Next.Item > 40 {
 		t.Errorf("%+v, %v, %+v", p, err, h)
+	}
+	if p, err := s.run(func(w *jobs.Work) { w.Stop = stop }); err != nil || s.service.total() != int(p.Next.Item) {
+		t.Errorf("stopped before it began: %+v, %v", p, err)
 	}
 	r := s.wantsAll(n)
 	if s.service.total() != n || r.RedoneSeconds != 0 {
 		t.Errorf("%d requests, %v s redone", s.service.total(), r.RedoneSeconds)
+	}
+}
+
+// One item that takes for ever does not let the others run away from it without end.
+func TestWindowIsBounded(t *testing.T) {
+	const n, longest = 4300, 4096
+	s := newScene(t, n)
+	release := make(chan struct{})
+	s.service.hook = func(_ context.Context, name string, _ int) error {
+		if name == "0.wav" {
+			<-release
+		}
+		return nil
+	}
+	var once sync.Once
+	p, err := s.run(func(w *jobs.Work) {
+		w.Progress = func(p jobs.Progress) {
+			if p.Succeeded == longest-1 {
+				once.Do(func() {
+					if h := s.head(); h.Window.Item != 0 || h.Window.End > longest {
+						t.Errorf("the head is %+v", h)
+					}
+					close(release)
+				})
+			}
+		}
+	})
+	if err != nil || !p.Done || p.Succeeded != n {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

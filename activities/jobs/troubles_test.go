@@ -172,6 +172,9 @@ func TestBadItems(t *testing.T) {
 			if try == 1 {
 				return fmt.Errorf("%w: its answer is no transcript", speech.ErrServer)
 			}
+			if h := s.head(); h.RedoneSeconds < 2 {
+				t.Errorf("the head does not say what the first try has cost: %+v", h)
+			}
 		}
 		return nil
 	}

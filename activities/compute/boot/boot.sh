@@ -47,7 +47,10 @@ login() {
 	esac
 }
 
-# attach mounts the volume's source at $1, read-only, and looks whether it answers.
+# attach mounts the volume's source at $1, read-only, and looks whether it
+# answers. A source that is copied has no cache: s3fs takes a cached file for the
+# store's where the size and the second of the change are the same, and a copy
+# would lie on the disk twice.
 attach() {
 	if ! mountpoint -q "$1"; then
 		detach "$1" # a mount whose program has ended is no mount point, and is still there
@@ -59,8 +62,9 @@ attach() {
 
 connect() {
 	if has mount-s3; then
-		set -- "$1" --read-only --allow-other --metadata-ttl indefinite --region "$region" --prefix "$prefix/" --cache "$cache/$n"
-		[ "$prefix" != - ] || set -- "$1" --read-only --allow-other --metadata-ttl indefinite --region "$region" --cache "$cache/$n"
+		set -- "$1" --read-only --allow-other --metadata-ttl indefinite --region "$region"
+		[ "$prefix" = - ] || set -- "$@" --prefix "$prefix/"
+		[ "$1" != "$at" ] || set -- "$@" --cache "$cache/$n"
 		[ "$endpoint" = - ] || set -- "$@" --endpoint-url "$endpoint"
 		[ "$style" != path ] || set -- "$@" --force-path-style
 		target=$1
@@ -71,7 +75,8 @@ connect() {
 		[ "$endpoint" != - ] || url=https://s3.$region.amazonaws.com
 		[ "$prefix" != - ] || below=/
 		options=ro,nodev,nosuid,allow_other,umask=0222,connect_timeout=5,readwrite_timeout=15,retries=2
-		options=$options,endpoint=$region,url=$url,use_cache=$cache/$n,$s3fs_login
+		options=$options,endpoint=$region,url=$url,$s3fs_login
+		[ "$1" != "$at" ] || options=$options,use_cache=$cache/$n
 		[ "$style" != path ] || options=$options,use_path_request_style
 		timeout "$limit" s3fs "$bucket:$below" "$1" -o "$options"
 	else

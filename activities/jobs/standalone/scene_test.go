@@ -209,9 +209,9 @@ func newScene(t *testing.T, options harness.SiteOptions) *scene {
 		fmt.Fprintf(&text, `{"audio_filepath": %q, "duration": %v, "speaker": "rms"}`+"\n", name, clip.Duration().Seconds())
 		s.items++
 	}
-	for i, words := range []string{"one two three", "four five six", "seven eight nine", "three two one", "six five four", "nine eight seven", "two four six", "one three five"} {
+	for i, words := range []string{"one two three", "four five six", "seven eight nine", "three two one", "six five four"} {
 		add(fmt.Sprintf("%d-语音.wav", i), s.say(words))
-		if i == 3 {
+		if i == 2 {
 			add("long.wav", s.say(sound.Digits).Repeat(3, 600*time.Millisecond))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -24,7 +25,16 @@ type received struct {
 // server is a service that gives one answer and keeps what it was sent.
 type server struct {
 	URL string
-	got received
+
+	mu   sync.Mutex
+	last received
+}
+
+// got is what the server was sent last.
+func (s *server) got() received {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // answering is a service whose every answer is this one.
@@ -58,9 +68,15 @@ func handling(t *testing.T, handle http.HandlerFunc) *server {
 }
 
 func (s *server) read(r *http.Request) error {
-	s.got = received{path: r.URL.RequestURI(), traceParent: r.Header.Get("Traceparent"), length: r.ContentLength, form: map[string]string{}}
+	got := received{path: r.URL.RequestURI(), traceParent: r.Header.Get("Traceparent"), length: r.ContentLength, form: map[string]string{}}
+	// A request whose answer broke off may still be in here when the next one comes.
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.last = got
+	}()
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-		return json.NewDecoder(r.Body).Decode(&s.got.json)
+		return json.NewDecoder(r.Body).Decode(&got.json)
 	}
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -79,9 +95,9 @@ func (s *server) read(r *http.Request) error {
 			return err
 		}
 		if part.FormName() == "file" {
-			s.got.file, s.got.fileName, s.got.kind = content, part.FileName(), part.Header.Get("Content-Type")
+			got.file, got.fileName, got.kind = content, part.FileName(), part.Header.Get("Content-Type")
 		} else {
-			s.got.form[part.FormName()] = string(content)
+			got.form[part.FormName()] = string(content)
 		}
 	}
 }

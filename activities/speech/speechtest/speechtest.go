@@ -134,11 +134,11 @@ func requests(t *testing.T, client speech.Client) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		if s.got.path != tt.path || !reflect.DeepEqual(s.got.form, tt.form) || s.got.fileName != tt.fileName || s.got.kind != tt.kind {
-			t.Errorf("%s: the server got %s %v %q %q", tt.name, s.got.path, s.got.form, s.got.fileName, s.got.kind)
+		if s.got().path != tt.path || !reflect.DeepEqual(s.got().form, tt.form) || s.got().fileName != tt.fileName || s.got().kind != tt.kind {
+			t.Errorf("%s: the server got %s %v %q %q", tt.name, s.got().path, s.got().form, s.got().fileName, s.got().kind)
 		}
-		if !bytes.Equal(s.got.file, audio) || s.got.length < int64(len(audio)) || s.got.traceParent != tt.request.TraceParent {
-			t.Errorf("%s: %d bytes arrived in %d, trace %q", tt.name, len(s.got.file), s.got.length, s.got.traceParent)
+		if !bytes.Equal(s.got().file, audio) || s.got().length < int64(len(audio)) || s.got().traceParent != tt.request.TraceParent {
+			t.Errorf("%s: %d bytes arrived in %d, trace %q", tt.name, len(s.got().file), s.got().length, s.got().traceParent)
 		}
 	}
 }

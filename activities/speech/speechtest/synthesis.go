@@ -37,8 +37,8 @@ func synthesis(t *testing.T, client speech.Client) {
 		if err != nil || !bytes.Equal(got.Bytes, tone) || got.Name != "speech.wav" {
 			t.Errorf("%s: %q with %d bytes, %v", tt.name, got.Name, len(got.Bytes), err)
 		}
-		if s.got.path != "/synthesize" || !reflect.DeepEqual(s.got.json, map[string]any{"text": "欢迎使用", "speed": 1.0}) {
-			t.Errorf("%s: the server got %s %v", tt.name, s.got.path, s.got.json)
+		if s.got().path != "/synthesize" || !reflect.DeepEqual(s.got().json, map[string]any{"text": "欢迎使用", "speed": 1.0}) {
+			t.Errorf("%s: the server got %s %v", tt.name, s.got().path, s.got().json)
 		}
 	}
 	for _, link := range []string{"/files/1.wav?x=1", "files/1.wav?x=1", "{base}/files/1.wav?x=1"} {
