@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -29,10 +30,17 @@ type CallStandbyInput struct {
 	From int64  `json:"from,omitempty"`
 }
 
+// CallStandbyResult is a call that was taken.
+type CallStandbyResult struct {
+	Timing
+	// Pace is how long the standby's steps took before.
+	Pace []reports.Pace `json:"pace,omitempty"`
+}
+
 // CallStandby makes one call. The standby must take it twice: an answer may be
 // lost, and the call is then repeated. An answer of 4xx is a refusal.
-func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (Timing, error) {
-	t := begin()
+func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (CallStandbyResult, error) {
+	t := CallStandbyResult{Timing: begin()}
 	defer heartbeat(ctx)()
 	ctx, cancel := bounded(ctx, in.Effect)
 	defer cancel()
@@ -58,7 +66,9 @@ func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (Timi
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
 	switch {
 	case answer.StatusCode < 300:
-		return t.end(), nil
+		t.Timing = t.Timing.end()
+		t.Pace = a.pace(ctx, in.Service, in.Target.Name)
+		return t, nil
 	case answer.StatusCode < 500:
 		return t, classify(fmt.Errorf("%w: HTTP %d: %s", errCallRefused, answer.StatusCode, strings.TrimSpace(string(body))))
 	default:

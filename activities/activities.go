@@ -55,6 +55,9 @@ type Guards interface {
 	Drill(ctx context.Context, in AskDrillInput) (AskDrillResult, error)
 }
 
+// epochPatience holds where the site file says nothing else.
+const epochPatience = 250 * time.Millisecond
+
 // Deps are what activities work with; package worker assembles them.
 type Deps struct {
 	// Library returns the runbooks as they stand now.
@@ -71,11 +74,16 @@ type Deps struct {
 	Settings *settings.Reader
 	// Epochs is nil where the site file names no store.
 	Epochs epoch.Store
-	Fences fence.Fencer
+	// EpochPatience is how long a hot switch waits for that store. One that answers takes a few milliseconds; one that
+	// does not must not cost the service more than this.
+	EpochPatience time.Duration
+	Fences        fence.Fencer
 	// Providers make machines, Mounter brings model volumes to this host, Replicas restore data by its kind.
 	Providers func(runbooks.Provision) (compute.Provider, error)
 	Mounter   func(runbooks.Volume) (volumes.Mounter, error)
-	Replicas  map[string]replica.Replica
+	// Models proves model volumes in their buckets.
+	Models   volumes.Prover
+	Replicas map[string]replica.Replica
 	// Boot renders what a machine does first.
 	Boot func(BootRequest) (string, error)
 	// Buckets asks whether a bucket answers.
@@ -88,7 +96,11 @@ type Deps struct {
 	Budgets runbooks.Budgets
 	Chats   map[string]chat.Messenger
 	Reports reports.Store
-	Guards  Guards
+	// Traces exports the trace of a report's JSON, without waiting; nil exports none.
+	Traces func(report []byte)
+	// Print makes the files for people of a report's JSON, by extension (.md, .html); nil makes none.
+	Print  func(report []byte) (map[string][]byte, error)
+	Guards Guards
 	// SearchAttributes reports whether the engine has Understudy's search attributes.
 	SearchAttributes bool
 	Links            runbooks.Links
@@ -110,6 +122,9 @@ type Activities struct {
 
 // New makes activities.
 func New(deps Deps) *Activities {
+	if deps.EpochPatience <= 0 {
+		deps.EpochPatience = epochPatience
+	}
 	return &Activities{Deps: deps, effects: newEffects()}
 }
 

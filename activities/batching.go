@@ -59,7 +59,10 @@ type RunBatchResult struct {
 
 // batchPatience is how long a part waits for a service that is away, before its
 // workflow looks what has become of it.
-const batchPatience = 5 * time.Second
+const batchPatience = 2 * time.Second
+
+// storePatience is how long a part holds what was transcribed for a store that is away.
+const storePatience = time.Minute
 
 // RunBatch works off a part of a job. Everything that it did is in the batch
 // store; whatever ends it, it can be called again, and only what was in flight
@@ -81,7 +84,7 @@ func (a *Activities) RunBatch(ctx context.Context, in RunBatchInput) (RunBatchRe
 		stopping = activity.GetWorkerStopChannel(ctx)
 	}
 	out.Progress, err = a.Batches.Runner(store).Run(ctx, jobs.Work{
-		Job: in.Job, URL: in.Active.URL, Revision: revision, Items: in.Items, SlowStart: in.SlowStart, Patience: batchPatience, Stop: stopping,
+		Job: in.Job, URL: in.Active.URL, Revision: revision, Items: in.Items, SlowStart: in.SlowStart, Patience: batchPatience, StorePatience: storePatience, Stop: stopping,
 		Claim:    jobs.Claim{Holder: a.holder(fmt.Sprintf("batch/%s/%s", in.Service, in.Job)), Epoch: in.Epoch, Lanes: in.Batches.Concurrency, Takeover: in.Takeover},
 		Confirm:  func(ctx context.Context) (string, error) { return a.revision(ctx, in) },
 		Progress: func(p jobs.Progress) { tell(p) },
@@ -102,15 +105,21 @@ func stoppingNow(stop <-chan struct{}) bool {
 	}
 }
 
-// revision asks the active which model it runs. A service that says nothing of
-// its version has one all the same: its name.
+// revision asks the active which model it runs.
 func (a *Activities) revision(ctx context.Context, in RunBatchInput) (string, error) {
-	if in.Version == nil {
+	return Revision(ctx, in.Active.URL, in.Version)
+}
+
+// Revision asks a service which model it runs; every runner of a batch has to
+// find the same. A service that says nothing of its version has one all the
+// same. Errors wrap jobs.ErrAway.
+func Revision(ctx context.Context, url string, v *runbooks.Version) (string, error) {
+	if v == nil {
 		return "unversioned", nil
 	}
-	actual, err := ask(ctx, in.Active.URL, in.Version.Actual.Path, in.Version.Actual.Field, "version")
+	actual, err := ask(ctx, url, v.Actual.Path, v.Actual.Field, "version")
 	if err != nil {
-		return "", fmt.Errorf("%w: %s does not say its version: %v", jobs.ErrAway, in.Active.URL, err)
+		return "", fmt.Errorf("%w: %s does not say its version: %w", jobs.ErrAway, url, err)
 	}
 	return actual, nil
 }

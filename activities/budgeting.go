@@ -61,6 +61,8 @@ type Held struct {
 	Epoch  int64           `json:"epoch"`
 	// Recovering is true while a recovery or a failback moves the service.
 	Recovering bool `json:"recovering,omitempty"`
+	// Provisional is where the running recovery has brought the service, verified and not yet committed; nil before that.
+	Provisional *runbooks.Target `json:"provisional,omitempty"`
 	// DataEpoch is the epoch below whose prefix its data is written; it counts where DataKnown.
 	DataEpoch int64 `json:"data_epoch,omitempty"`
 	DataKnown bool  `json:"data_known,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/probe"
 	"github.com/understudy-dr/understudy/activities/replica"
+	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -39,6 +40,8 @@ type MachineGate struct {
 	Notes []string `json:"notes,omitempty"`
 	// Points is how far the data is.
 	Points []DataPoint `json:"points,omitempty"`
+	// Pace is how long the tier's steps took before.
+	Pace []reports.Pace `json:"pace,omitempty"`
 }
 
 // CheckMachine asks, all at once, whether the machine may be made, the model
@@ -53,6 +56,7 @@ func (a *Activities) CheckMachine(ctx context.Context, in CheckMachineInput) (Ma
 	wg.Go(func() { store = a.checkVolumes(ctx, in.Tier) })
 	wg.Go(func() { data = a.checkData(ctx, in) })
 	wg.Go(func() { shared = a.checkDepends(ctx, in.Depends) })
+	wg.Go(func() { g.Pace = a.pace(ctx, in.Service, in.Tier.Name) })
 	wg.Wait()
 	for _, part := range []MachineGate{shared, machine, store, data} {
 		g.Refusals = append(g.Refusals, part.Refusals...)

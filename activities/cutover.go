@@ -11,11 +11,6 @@ import (
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
-// claimPatience is how long a hot switch waits for the epoch store. A store
-// that answers takes a few milliseconds; one that does not must not cost the
-// service more than this.
-const claimPatience = 250 * time.Millisecond
-
 // CutOverInput moves the traffic of a service from one server to another.
 type CutOverInput struct {
 	Effect
@@ -80,6 +75,9 @@ const proveAtOnce = time.Second
 // cutOver is the effect itself.
 func (a *Activities) cutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {
 	out := CutOverResult{Timing: begin()}
+	if err := fresh(ctx); err != nil {
+		return out, classify(err)
+	}
 	done, err := a.effects.admit(in.Effect)
 	if err != nil {
 		return out, classify(err)
@@ -171,7 +169,7 @@ func (a *Activities) claim(ctx context.Context, effect Effect, holder string) (t
 	if a.Epochs == nil {
 		return "no epoch store is configured", true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	ctx, cancel := context.WithTimeout(ctx, a.EpochPatience)
 	defer cancel()
 	err = a.Epochs.Write(ctx, epoch.Record{Service: effect.Service, Epoch: effect.Epoch, Holder: a.holder(holder), At: time.Now().UTC()})
 	var held *epoch.HeldError
@@ -205,6 +203,9 @@ type SetTrafficResult struct {
 // SetTraffic applies a change at a load balancer and reads it back. It is idempotent.
 func (a *Activities) SetTraffic(ctx context.Context, in SetTrafficInput) (SetTrafficResult, error) {
 	out := SetTrafficResult{Timing: begin()}
+	if err := fresh(ctx); err != nil {
+		return out, classify(err)
+	}
 	defer heartbeat(ctx)()
 	done, err := a.effects.admit(in.Effect)
 	if err != nil {

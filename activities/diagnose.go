@@ -105,19 +105,25 @@ func opinion(front probe.Result) runbooks.Observation {
 }
 
 // ownView says why Understudy's own look cannot be trusted: nothing else that
-// should answer does. Three other services are asked, in alphabetical order;
-// where there are none, the load balancer's front door is not counted, because
-// it may fail with the service.
+// should answer does. Three other services are asked, those of other sites
+// first: what stands at the same site may be gone for the same reason. The load
+// balancer's front door is not counted, because it may fail with the service.
 func (a *Activities) ownView(ctx context.Context, in DiagnoseInput) string {
 	const sample = 3
 	lib := a.Library()
-	var others []probe.Request
+	var others, near []probe.Request
 	for _, service := range lib.Services() {
 		r, _ := lib.Lookup(service)
-		if service != in.Service && r.Primary.URL != in.Active.URL && len(others) < sample {
-			others = append(others, probe.Request{URL: r.Primary.URL, Health: r.Health})
+		switch request := (probe.Request{URL: r.Primary.URL, Health: r.Health}); {
+		case service == in.Service || r.Primary.URL == in.Active.URL:
+		case r.Primary.Site == in.Active.Site:
+			near = append(near, request)
+		default:
+			others = append(others, request)
 		}
 	}
+	others = append(others, near...)
+	others = others[:min(len(others), sample)]
 	if len(others) < 2 {
 		// One other service that is mute proves nothing: both may hang for one cause.
 		return ""

@@ -27,6 +27,9 @@ type FenceHostResult struct {
 // are written to bear that.
 func (a *Activities) FenceHost(ctx context.Context, in FenceHostInput) (FenceHostResult, error) {
 	out := FenceHostResult{Timing: begin()}
+	if err := fresh(ctx); err != nil {
+		return out, classify(err)
+	}
 	defer heartbeat(ctx)()
 	// A fence may take a minute; it waits for nobody's turn and takes none.
 	if err := a.effects.still(in.Effect); err != nil {

@@ -13,18 +13,24 @@ import (
 
 // FindMachineInput names the tier on which a service runs.
 type FindMachineInput struct {
-	Service string        `json:"service"`
-	Tier    runbooks.Tier `json:"tier"`
+	Service string `json:"service"`
+	Tier    string `json:"tier"`
 }
 
-// FindMachine finds the machine on which a service runs, for a guard that has
-// lost its memory: of the live machines with the service's tag, the one of the
-// newest epoch. It only looks; nil means that there is none.
+// FindMachine finds the machine on which a service runs, for a guard that knows
+// only the tier: of the machines that run with the service's tag, the one of the
+// newest epoch. It only looks; nil means that there is none here.
 func (a *Activities) FindMachine(ctx context.Context, in FindMachineInput) (*Made, error) {
-	if in.Tier.Provision == nil {
+	defer heartbeat(ctx)()
+	r, ok := a.Library().Lookup(in.Service)
+	if !ok {
 		return nil, nil
 	}
-	all, err := a.machinesOf(ctx, ListMachinesInput{Service: in.Service, Provision: *in.Tier.Provision})
+	tier, ok := r.TierNamed(in.Tier)
+	if !ok || tier.Provision == nil {
+		return nil, nil
+	}
+	all, err := a.machinesOf(ctx, ListMachinesInput{Service: in.Service, Provision: *tier.Provision})
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -37,8 +43,8 @@ func (a *Activities) FindMachine(ctx context.Context, in FindMachineInput) (*Mad
 	if newest == nil {
 		return nil, nil
 	}
-	ref := compute.Ref{ID: newest.ID, Key: newest.Key, Provision: *in.Tier.Provision}
-	return &Made{Tier: in.Tier.Name, Machine: ref, Address: newest.Address, Where: newest.Where, Since: newest.Made, Price: newest.Price}, nil
+	ref := compute.Ref{ID: newest.ID, Key: newest.Key, Provision: *tier.Provision, Placement: placeOf(*tier.Provision, *newest)}
+	return &Made{Tier: in.Tier, Machine: ref, Address: newest.Address, Where: newest.Where, Since: newest.Made, Price: newest.Price}, nil
 }
 
 func epochOf(m compute.Machine) int64 {

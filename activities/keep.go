@@ -140,7 +140,7 @@ func (a *Activities) movedElsewhere(ctx context.Context, in KeepTrafficInput) er
 	if a.Epochs == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, claimPatience)
+	ctx, cancel := context.WithTimeout(ctx, a.EpochPatience)
 	defer cancel()
 	r, err := a.Epochs.Read(ctx, in.Service)
 	if err != nil || r.Engine() == a.Engine || r.Active == in.Active.Name {

@@ -50,6 +50,9 @@ type MachineResult struct {
 // machine that an earlier one has made, also one whose answer was lost.
 func (a *Activities) ProvisionStandby(ctx context.Context, in ProvisionStandbyInput) (MachineResult, error) {
 	out := MachineResult{Timing: begin()}
+	if err := fresh(ctx); err != nil {
+		return out, classify(err)
+	}
 	defer heartbeat(ctx)()
 	provider, err := a.Providers(in.Order.Provision)
 	if err != nil {

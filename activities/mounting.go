@@ -25,6 +25,9 @@ type MountVolumesResult struct {
 // in its heartbeats.
 func (a *Activities) MountVolumes(ctx context.Context, in MountVolumesInput) (MountVolumesResult, error) {
 	out := MountVolumesResult{Timing: begin()}
+	if err := fresh(ctx); err != nil {
+		return out, classify(err)
+	}
 	tell, stop := progress(ctx)
 	defer stop()
 	ctx, cancel := bounded(ctx, in.Effect)
@@ -45,6 +48,32 @@ func (a *Activities) MountVolumes(ctx context.Context, in MountVolumesInput) (Mo
 	}
 	out.Timing = out.Timing.end()
 	return out, nil
+}
+
+// VerifyVolumes hashes every byte of those volumes that MountVolumes brought
+// with the same key by their sizes alone, behind the service that uses them. It
+// changes nothing; one that is not what its manifest says is ErrTypeWrong.
+func (a *Activities) VerifyVolumes(ctx context.Context, in MountVolumesInput) (Timing, error) {
+	t := begin()
+	tell, stop := progress(ctx)
+	defer stop()
+	for i, v := range in.Volumes {
+		if v.Verify != volumes.VerifySize {
+			continue
+		}
+		mounter, err := a.Mounter(v)
+		if err != nil {
+			return t, classify(err)
+		}
+		verifier, ok := mounter.(volumes.Verifier)
+		if !ok {
+			return t, classify(fmt.Errorf("%w: what mounted %s does not hash it afterwards", volumes.ErrRefused, v.Source))
+		}
+		if err := verifier.Verify(ctx, volumeKey(in.Key, i), v, func(p volumes.Progress) { tell(p) }); err != nil {
+			return t, classify(fmt.Errorf("%s: %w", v.Source, err))
+		}
+	}
+	return t.end(), nil
 }
 
 // UnmountVolumes takes away what MountVolumes brought with the same key. It is idempotent.

@@ -64,6 +64,10 @@ func (a *Activities) PostNews(ctx context.Context, in PostNewsInput) (PostNewsRe
 	var out PostNewsResult
 	var err error
 	switch {
+	case !messenger.CanEdit() && (in.Ref == nil || in.Edit):
+		// One message for the state and its log: this chat would show them one after the other.
+		out.Ref, err = messenger.Post(ctx, in.To.Channel, in.Message.WithLog(in.Log), in.Key, retry)
+		return out, classify(err)
 	case in.Ref == nil:
 		out.Ref, err = messenger.Post(ctx, in.To.Channel, in.Message, in.Key, retry)
 		if err == nil && retry {

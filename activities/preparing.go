@@ -51,7 +51,7 @@ func (a *Activities) prepare(ctx context.Context, p Preparation, o *compute.Orde
 	}
 	o.Env[EnvService], o.Env[EnvEpoch], o.Env[EnvMode] = o.Service, strconv.FormatInt(o.Epoch, 10), o.Mode
 	for i, d := range p.Data {
-		o.Env[EnvReplica+strconv.Itoa(i)] = replica.Prefix(d.Replica+d.Bucket, o.Epoch)
+		o.Env[EnvReplica+strconv.Itoa(i)] = PrefixOf(*o, d.Replica+d.Bucket)
 	}
 	if len(values) > 0 && o.Provision.Here() {
 		file, err := a.writeSettings(o.Key, values)
@@ -61,6 +61,14 @@ func (a *Activities) prepare(ctx context.Context, p Preparation, o *compute.Orde
 		o.Env[EnvSettings] = file
 	}
 	return nil
+}
+
+// PrefixOf is where a machine writes the data of a base from now on.
+func PrefixOf(o compute.Order, base string) string {
+	if o.Mode == ModeDrill {
+		return replica.DrillPrefix(base, o.Epoch)
+	}
+	return replica.Prefix(base, o.Epoch)
 }
 
 // BootRequest is what a boot document is rendered from.

@@ -3,6 +3,7 @@ package activities
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/activities/traffic"
+	"github.com/understudy-dr/understudy/activities/volumes"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -24,6 +26,8 @@ const (
 const (
 	// diskSpare is what must be free where reports and the engine's file are, in bytes.
 	diskSpare = 1 << 30
+	// hashFor is how long one look may hash what was never hashed of one model; the rest comes at the next looks.
+	hashFor = time.Minute
 	// ServiceTier is the tier of findings that are about all of them.
 	ServiceTier = ""
 )
@@ -167,7 +171,33 @@ func (a *Activities) readyToMake(ctx context.Context, in CheckReadinessInput, t 
 	if len(gate.Refusals) == 0 {
 		found = append(found, Finding{Tier: t.Name, Check: "machine", Level: LevelOK, What: "a launch would be taken, and the model is in the store"})
 	}
+	found = append(found, a.readyVolumes(ctx, t)...)
 	return append(found, a.readyModel(ctx, in, t)...)
+}
+
+// readyVolumes proves the model volumes of a tier where they live: a file that
+// is missing, too much, too short or changed is named now, and not by a machine
+// that is made for nothing.
+func (a *Activities) readyVolumes(ctx context.Context, t runbooks.Tier) (found []Finding) {
+	if a.Models == nil {
+		return nil
+	}
+	for _, v := range t.Volumes {
+		f := Finding{Tier: t.Name, Check: "model", Level: LevelOK}
+		p, err := a.Models.Prove(ctx, v, hashFor)
+		switch {
+		case errors.Is(err, volumes.ErrWrong):
+			f.Level, f.What, f.Do = LevelFail, err.Error(), "push the model anew: understudy volume push DIR "+v.Source
+		case err != nil:
+			f.Level, f.What, f.Do = LevelFail, err.Error(), "see whether the store is up, and may be read with these credentials"
+		case p.Proven < p.Bytes:
+			f.What = fmt.Sprintf("%s: %.0f%% of %.1f GB are hashed and right; the rest comes at the next looks", v.Source, 100*float64(p.Proven)/float64(p.Bytes), float64(p.Bytes)/1e9)
+		default:
+			f.What = fmt.Sprintf("%s: all %d files are there, and every byte is right", v.Source, p.Files)
+		}
+		found = append(found, f)
+	}
+	return found
 }
 
 func checkName(prefix string) string {

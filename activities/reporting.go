@@ -2,7 +2,20 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/understudy-dr/understudy/activities/reports"
 )
+
+// pastRuns are so many of the latest reports with which one is compared.
+const pastRuns = 20
 
 // WriteReportInput is a finished report.
 type WriteReportInput struct {
@@ -10,14 +23,67 @@ type WriteReportInput struct {
 	Files map[string]string `json:"files"`
 }
 
-// WriteReport keeps a report outside Temporal. It is idempotent.
+// WriteReport keeps a report outside Temporal: with what earlier ones say about
+// its steps, as JSON, as Markdown and as a page to print, chained to the report
+// before it. Each place has a chain of its own, and one that is away keeps the
+// report from no other. It is idempotent.
 func (a *Activities) WriteReport(ctx context.Context, in WriteReportInput) error {
-	for name, content := range in.Files {
-		if err := a.Reports.Write(ctx, name, []byte(content)); err != nil {
-			return classify(err)
+	again := activity.IsActivity(ctx) && activity.GetInfo(ctx).Attempt > 1
+	var failed []error
+	for _, name := range slices.Sorted(maps.Keys(in.Files)) {
+		if path.Ext(name) != ".json" {
+			continue
+		}
+		b := reports.Bundle{Name: strings.TrimSuffix(name, ".json"), JSON: []byte(in.Files[name]), Files: map[string][]byte{}, Again: again, Now: time.Now()}
+		for other, content := range in.Files {
+			if ext := path.Ext(other); ext != ".json" && strings.TrimSuffix(other, ext) == b.Name {
+				b.Files[ext] = []byte(content)
+			}
+		}
+		if a.Traces != nil && !again {
+			a.Traces(b.JSON)
+		}
+		a.print(ctx, &b)
+		for _, place := range reports.Each(a.Reports) {
+			failed = append(failed, reports.Keep(ctx, place, b))
 		}
 	}
-	return nil
+	return classify(errors.Join(failed...))
+}
+
+// print adds what earlier reports say, and the files for people. A report is
+// kept without them where they cannot be had.
+func (a *Activities) print(ctx context.Context, b *reports.Bundle) {
+	past, err := reports.Recall(ctx, a.Reports, path.Dir(b.Name), b.Name, pastRuns)
+	if err == nil && len(past.Runs) > 0 {
+		if text, err := reports.With(b.JSON, "past", past); err == nil {
+			b.JSON = text
+		}
+	}
+	if a.Print == nil {
+		return
+	}
+	printed, err := a.Print(b.JSON)
+	if err != nil {
+		if activity.IsActivity(ctx) {
+			activity.GetLogger(ctx).Warn("a report could not be printed; it is kept as JSON", "report", b.Name, "error", err)
+		}
+		return
+	}
+	maps.Copy(b.Files, printed)
+}
+
+// pace is how long the steps of a tier took in the latest runs; nothing where
+// that cannot be known.
+func (a *Activities) pace(ctx context.Context, service, tier string) []reports.Pace {
+	if a.Reports == nil {
+		return nil
+	}
+	past, err := reports.Recall(ctx, a.Reports, service, "", pastRuns)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(past.Steps, func(p reports.Pace) bool { return p.Tier != tier })
 }
 
 // RecoveryStatus is how a recovery stands, asked from outside it.

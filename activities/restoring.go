@@ -124,10 +124,14 @@ type RestoreDataResult struct {
 	Restored []replica.Restored `json:"restored"`
 }
 
-// RestoreData restores data from the points given and proves each by its check.
-// It is idempotent for its key, and never overwrites other data.
+// RestoreData restores data from the points given, or from newer ones where
+// those are merged with others by now, and proves each by its check. It is
+// idempotent for its key, and never overwrites other data.
 func (a *Activities) RestoreData(ctx context.Context, in RestoreDataInput) (RestoreDataResult, error) {
 	out := RestoreDataResult{Timing: begin()}
+	if err := fresh(ctx); err != nil {
+		return out, classify(err)
+	}
 	defer heartbeat(ctx)()
 	ctx, cancel := bounded(ctx, in.Effect)
 	defer cancel()
@@ -139,7 +143,7 @@ func (a *Activities) RestoreData(ctx context.Context, in RestoreDataInput) (Rest
 		if err != nil {
 			return out, classify(err)
 		}
-		r, err := store.Restore(ctx, volumeKey(in.Key, i), p.Data, p.Point)
+		r, err := restorePoint(ctx, store, volumeKey(in.Key, i), p)
 		if err != nil {
 			return out, classify(fmt.Errorf("%s: %w", p.Data.Path, err))
 		}
@@ -147,6 +151,28 @@ func (a *Activities) RestoreData(ctx context.Context, in RestoreDataInput) (Rest
 	}
 	out.Timing = out.Timing.end()
 	return out, nil
+}
+
+// newerPoints is how often a point is looked for again that was merged away meanwhile.
+const newerPoints = 3
+
+// restorePoint restores a point. A point that is not there any more was merged
+// with later ones, as Litestream does after some minutes, and the newest of the
+// same prefix takes its place, never an older one. A try that a crash cut short
+// may have come to that already: its data is at the path, under the same key.
+func restorePoint(ctx context.Context, store replica.Replica, key string, p DataPoint) (replica.Restored, error) {
+	point := p.Point
+	for again := 0; ; again++ {
+		r, err := store.Restore(ctx, key, p.Data, point)
+		if again == newerPoints || !errors.Is(err, replica.ErrNone) && !errors.Is(err, replica.ErrExists) {
+			return r, err
+		}
+		newest, missed := store.Look(ctx, p.Data, point.Epoch)
+		if missed != nil || newest.Position == point.Position || newest.At.Before(point.At) {
+			return r, err
+		}
+		point = newest
+	}
 }
 
 // RemoveData takes away what RestoreData brought with the same key. It is idempotent.

@@ -30,14 +30,20 @@ type SweepResult struct {
 type SweptMachine struct {
 	compute.Machine
 	Service string `json:"service"`
-	// Remove says that nobody claims it any more; Reason says why, or why it stays.
+	// Kind is that of its provider.
+	Kind string `json:"kind"`
+	// Remove says that nobody needs it any more, Needed that somebody does, or may; Reason says why either.
 	Remove bool   `json:"remove"`
+	Needed bool   `json:"needed,omitempty"`
 	Reason string `json:"reason"`
 	// Cost so far, where the runbook says a price; in the site's currency.
 	Cost    float64 `json:"cost,omitempty"`
 	Removed bool    `json:"removed,omitempty"`
 	ref     compute.Ref
 }
+
+// listIn bounds how long one provider may take to list its machines.
+const listIn = 10 * time.Second
 
 // SweepMachines lists every machine that carries our tags, at every place that
 // a runbook names, and removes those that are past their time and belong to no
@@ -56,14 +62,12 @@ func (a *Activities) SweepMachines(ctx context.Context, in SweepInput) (SweepRes
 		if len(machines) == 0 {
 			continue
 		}
-		held, err := a.Guards.Holds(ctx, service)
-		if err != nil {
+		if err := a.judge(ctx, r, machines); err != nil {
 			out.Problems = append(out.Problems, err.Error())
 		}
 		for _, m := range machines {
-			m.Remove, m.Reason = Forgotten(m.Machine, held, err == nil, time.Now())
 			if in.Remove && m.Remove {
-				if err := a.removeForgotten(ctx, m); err != nil {
+				if err := a.removeForgotten(ctx, r, m); err != nil {
 					out.Problems = append(out.Problems, fmt.Sprintf("%s of %s: %v", m.ID, service, err))
 				} else {
 					m.Removed = true
@@ -77,27 +81,27 @@ func (a *Activities) SweepMachines(ctx context.Context, in SweepInput) (SweepRes
 	return out, ctx.Err()
 }
 
-// Forgotten decides whether a machine is past its time and nobody's. It is pure.
-func Forgotten(m compute.Machine, held Held, known bool, now time.Time) (remove bool, reason string) {
-	expires, says := m.Expires()
-	switch {
-	case !m.Ours():
-		return false, "it does not carry our tags"
-	case m.State == compute.Gone:
-		return false, "it is gone"
-	case slices.Contains(held.Machines, m.ID):
-		return false, "the service runs on it"
-	case slices.Contains(held.Running, epochOf(m)):
-		return false, fmt.Sprintf("%s %d is running", cmp.Or(m.Tags[compute.TagMode], "recovery"), epochOf(m))
-	case !known:
-		return false, "the guard of its service cannot be asked"
-	case !says:
-		return false, "it does not say when it expires; look at it by hand"
-	case now.Before(expires):
-		return false, "nobody uses it; it is removed after " + expires.UTC().Format("2006-01-02 15:04 UTC")
-	default:
-		return true, "it expired " + expires.UTC().Format("2006-01-02 15:04 UTC") + ", and nobody uses it"
+// judge decides about the machines of one service, from what its guard says now.
+func (a *Activities) judge(ctx context.Context, r runbooks.Runbook, machines []SweptMachine) error {
+	held, err := a.Guards.Holds(ctx, r.Service)
+	in := compute.Inventory{Active: held.Machines, Now: time.Now(), Unsure: map[string]string{}}
+	for _, m := range machines {
+		in.Machines = append(in.Machines, m.Machine)
+		for _, epoch := range held.Running {
+			in.Runs = append(in.Runs, compute.Run{Service: r.Service, Epoch: epoch, Mode: m.Tags[compute.TagMode]})
+		}
 	}
+	tier, _ := r.TierNamed(held.Active)
+	switch {
+	case err != nil:
+		in.Unsure[r.Service] = "not known: the guard does not answer"
+	case tier.Provision != nil && len(held.Machines) == 0:
+		in.Unsure[r.Service] = fmt.Sprintf("%s runs on %s, and it is not known on which machine", r.Service, held.Active)
+	}
+	for i, f := range compute.Sweep(in) {
+		machines[i].Remove, machines[i].Needed, machines[i].Reason, machines[i].Cost = f.Remove, f.Needed, f.Reason, f.Cost
+	}
+	return err
 }
 
 func (a *Activities) listTagged(ctx context.Context, r runbooks.Runbook) (all []SweptMachine, failed error) {
@@ -110,7 +114,7 @@ func (a *Activities) listTagged(ctx context.Context, r runbooks.Runbook) (all []
 			failed = errors.Join(failed, err)
 			continue
 		}
-		found, err := provider.List(ctx, *t.Provision, r.Service)
+		found, err := listWithin(ctx, provider, *t.Provision, r.Service)
 		if err != nil {
 			failed = errors.Join(failed, err)
 		}
@@ -118,13 +122,11 @@ func (a *Activities) listTagged(ctx context.Context, r runbooks.Runbook) (all []
 			if m.State == compute.Gone || slices.ContainsFunc(all, func(known SweptMachine) bool { return known.ID == m.ID }) {
 				continue
 			}
-			s := SweptMachine{Machine: m, Service: r.Service, ref: compute.Ref{ID: m.ID, Key: m.Key, Provision: *t.Provision, Placement: placeOf(*t.Provision, m)}}
+			s := SweptMachine{Machine: m, Service: r.Service, Kind: t.Provision.Kind, ref: compute.Ref{ID: m.ID, Key: m.Key, Provision: *t.Provision, Placement: placeOf(*t.Provision, m)}}
 			if m.Kept() {
 				s.ref.Provision.Keep = "stopped"
 			}
-			if price := cmp.Or(m.Price, s.ref.Placement.Price); price > 0 && !m.Made.IsZero() && m.State != compute.Stopped {
-				s.Cost = price * time.Since(m.Made).Hours()
-			}
+			s.Price = cmp.Or(m.Price, s.ref.Placement.Price)
 			all = append(all, s)
 		}
 	}
@@ -141,14 +143,20 @@ func placeOf(p runbooks.Provision, m compute.Machine) runbooks.Placement {
 	return runbooks.Placement{} // the provider then looks everywhere
 }
 
+func listWithin(ctx context.Context, provider compute.Provider, p runbooks.Provision, service string) ([]compute.Machine, error) {
+	ctx, cancel := context.WithTimeout(ctx, listIn)
+	defer cancel()
+	return provider.List(ctx, p, service)
+}
+
 // removeForgotten asks the guard once more, in the last moment, and removes.
-func (a *Activities) removeForgotten(ctx context.Context, m SweptMachine) error {
-	held, err := a.Guards.Holds(ctx, m.Service)
-	if err != nil {
+func (a *Activities) removeForgotten(ctx context.Context, r runbooks.Runbook, m SweptMachine) error {
+	again := []SweptMachine{m}
+	if err := a.judge(ctx, r, again); err != nil {
 		return err
 	}
-	if remove, reason := Forgotten(m.Machine, held, true, time.Now()); !remove {
-		return errors.New(reason)
+	if !again[0].Remove {
+		return errors.New(again[0].Reason)
 	}
 	provider, err := a.Providers(m.ref.Provision)
 	if err != nil {

@@ -133,21 +133,25 @@ func (d *decoder) checkSource(path string, s Source) {
 func (d *decoder) checkFences(path string, fences []Fence) {
 	for i, f := range fences {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if f.Kind == "http" {
-			d.checkURL(at+".url", f.URL, "http", "https")
-		}
-		if f.Kind == "command" && len(f.Command) == 0 && d.known(at+".command") {
-			d.wrong(at+".command", "the list is empty; write the program and its arguments")
-		}
+		d.checkFence(at, f)
 		if f.Required && f.Confirm == nil {
 			d.wrong(at+".confirm", "the key is missing; a required fence is confirmed from outside: tcp-closed, http-down or command")
 		}
-		if c := f.Confirm; c != nil && c.Address != "" {
-			d.checkAddress(at+".confirm.address", c.Address)
-		}
-		if c := f.Confirm; c != nil && c.URL != "" {
-			d.checkURL(at+".confirm.url", c.URL, "http", "https")
-		}
+	}
+}
+
+func (d *decoder) checkFence(at string, f Fence) {
+	if f.Kind == "http" {
+		d.checkURL(at+".url", f.URL, "http", "https")
+	}
+	if f.Kind == "command" && len(f.Command) == 0 && d.known(at+".command") {
+		d.wrong(at+".command", "the list is empty; write the program and its arguments")
+	}
+	if c := f.Confirm; c != nil && c.Address != "" {
+		d.checkAddress(at+".confirm.address", c.Address)
+	}
+	if c := f.Confirm; c != nil && c.URL != "" {
+		d.checkURL(at+".confirm.url", c.URL, "http", "https")
 	}
 }
 
@@ -173,6 +177,16 @@ func (d *decoder) checkPolicy(r *Runbook) {
 	p := r.Policy
 	if p.ConfirmEvery > 0 && p.Confirm > 0 && p.ConfirmEvery > p.Confirm {
 		d.wrong("policy.confirm_every", "%s is longer than the confirm window of %s", p.ConfirmEvery, p.Confirm)
+	}
+	if g := r.GameDay; g != nil {
+		d.checkFence("game_day.stop", g.Stop)
+		d.checkFence("game_day.start", g.Start)
+		if g.Stop.Confirm == nil {
+			d.wrong("game_day.stop.confirm", "the key is missing; that the primary was stopped is confirmed from outside: tcp-closed, http-down or command")
+		}
+		if g.Start.Confirm != nil {
+			d.wrong("game_day.start.confirm", "a start is confirmed by the health check of the primary; remove the key")
+		}
 	}
 	if r.Drill == nil {
 		return

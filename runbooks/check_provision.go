@@ -2,6 +2,7 @@ package runbooks
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,6 +80,9 @@ func (d *decoder) checkPlacement(path string, p *Provision, place Placement) {
 	} else if p.Keep == "" {
 		d.wrong(path+".instance", "a prepared machine is started only with keep: stopped; add that to provision")
 	}
+	if p.Kind == "libvirt" {
+		d.checkGuest(path, p, place)
+	}
 	if p.Kind != "ec2" {
 		return
 	}
@@ -101,5 +105,20 @@ func (d *decoder) checkPlacement(path string, p *Provision, place Placement) {
 	need("type", place.Type)
 	if place.Reservation != "" && !strings.HasPrefix(place.Reservation, "cr-") {
 		d.wrong(path+".reservation", "%q is no capacity reservation; write its id, such as cr-0123456789abcdef0", place.Reservation)
+	}
+}
+
+// checkGuest checks a placement on a hypervisor: something must lead to the machine.
+func (d *decoder) checkGuest(path string, p *Provision, place Placement) {
+	if place.Type != "" && place.Type != "kvm" && place.Type != "qemu" {
+		d.wrong(path+".type", "%q is no type of kind libvirt; kvm or qemu, or leave it out", place.Type)
+	}
+	if place.Subnet != "" || place.Instance != "" {
+		return
+	}
+	if u, err := url.Parse(p.URI); p.URI != "" && (err != nil || u.Host != "") {
+		d.wrong(path+".subnet", "the key is missing; a machine on another host is reached through a network: its name, or bridge:NAME")
+	} else if len(p.Ports) == 0 {
+		d.wrong(path+".subnet", "the key is missing; name a network, or the ports that lead to the machine on this host (provision.ports)")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (d *decoder) checkSite(s *Site) {
@@ -84,6 +85,9 @@ func (d *decoder) checkStores(s *Site) {
 		}
 	}
 	if e := s.Epochs; e != nil {
+		if e.Patience.D() > 3*time.Second {
+			d.wrong("epochs.patience", "%s is too long: users wait meanwhile; at most 3s", e.Patience)
+		}
 		d.checkURL("epochs.url", e.URL, "s3")
 		for i, endpoint := range e.Endpoints {
 			d.checkURL(fmt.Sprintf("epochs.endpoints[%d]", i), endpoint, "http", "https")

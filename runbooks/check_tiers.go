@@ -69,6 +69,9 @@ func (d *decoder) checkTier(path string, r *Runbook, t Tier) {
 	if t.Hold && t.Name != TierHot && t.Name != TierWarm {
 		d.wrong(path+".hold", "a machine that is made gets no traffic before it is proven anyway; leave the key out")
 	}
+	if t.Name == TierHot && !t.Hold && t.Traffic == nil && t.Approval != nil && !t.Approval.Waived {
+		d.wrong(path+".hold", "a load balancer that moves to this standby by itself asks nobody for approval; write hold: true, and keep the server disabled there")
+	}
 	d.checkProvision(path+".provision", t.Provision)
 	if t.Provision != nil && t.Provision.Keep == "stopped" && len(r.DataOf(t.Name)) > 0 {
 		d.wrong(path+".provision.keep", "a prepared machine goes on from the data that it was stopped with, and data must follow this service; launch from an image instead")

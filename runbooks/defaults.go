@@ -52,6 +52,12 @@ func (r *Runbook) fill() {
 	if r.Heartbeat != nil {
 		or(&r.Heartbeat.Failures, 3)
 	}
+	if g := r.GameDay; g != nil {
+		or(&g.Limit, Duration(5*time.Minute))
+		both := []Fence{g.Stop, g.Start}
+		fillFences(both)
+		g.Stop, g.Start = both[0], both[1]
+	}
 	if r.Drill != nil {
 		or(&r.Drill.Timezone, "UTC")
 		or(&r.Drill.TTL, Duration(30*time.Minute))
@@ -124,6 +130,9 @@ func (s *Site) fill() {
 	or(&s.Budgets.HotPerMinute, 20)
 	or(&s.Budgets.MachinesInFlight, 3)
 	or(&s.Budgets.MachinesPerDay, 10)
+	if s.Epochs != nil {
+		or(&s.Epochs.Patience, Duration(250*time.Millisecond))
+	}
 	if s.Epochs != nil && s.Epochs.Kind == "etcd" {
 		or(&s.Epochs.Prefix, "understudy/epochs/")
 	}

@@ -27,9 +27,6 @@ func parseRunbook(file string, text []byte) (Runbook, *decoder) {
 	if snapshot, err := json.Marshal(r); err == nil && len(snapshot) > MaxSnapshot {
 		d.at(position{1, 1}, "", "the runbook weighs %d bytes as JSON; at most %d travel with a recovery", len(snapshot), MaxSnapshot)
 	}
-	if len(d.problems) == 0 {
-		d.unbuilt(&r)
-	}
 	return r, d
 }
 

@@ -148,6 +148,8 @@ func TestMistakes(t *testing.T) {
 		"no port":                 {machine("ports: [7860, 70000]"), "ports[1]: 70000 is no port"},
 		"variable with a dash":    {machine("env: {A-B: c}"), `"A-B" is no name of a variable`},
 		"wrong kind":              {replace("kind: haproxy", "kind: f5"), `"f5" is not known; allowed: haproxy, nginx, route53, command`},
+		"unconfirmed game day":    {minimal + "game_day: {stop: {kind: command, command: [stop]}, start: {kind: command, command: [start]}}\n", "game_day.stop.confirm: the key is missing"},
+		"a start that is a fence": {minimal + "game_day: {stop: {kind: command, command: [stop], confirm: {kind: tcp-closed}}, start: {kind: http, url: \"ftp://x\", confirm: {kind: tcp-closed}}}\n", "game_day.start.confirm: a start is confirmed by"},
 		"heartbeat without needs": {minimal + "heartbeat: {failures: 3}\n", "heartbeat.interval: the key is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,13 +201,6 @@ func TestRunbooksThatContradictEachOther(t *testing.T) {
 	}
 	if _, problems := runbooks.LoadLibrary(filepath.Join(dir, "none.yaml")); problems.Err() == nil {
 		t.Error("a file that is not there was accepted")
-	}
-}
-
-func TestNoticesTellWhatIsNotBuilt(t *testing.T) {
-	_, problems := parse(t, minimal+"heartbeat: {interval: 1s}\n")
-	if problems.Err() != nil || len(problems.Notices()) != 1 || !strings.Contains(problems[0].String(), "notice: heartbeat: the heartbeat does not probe yet") {
-		t.Errorf("got %v", problems)
 	}
 }
 

@@ -108,6 +108,7 @@ const (
 	StepSettle    = "settle"
 	StepReport    = "report"
 	StepUndo      = "undo"
+	StepGameDay   = "game day"
 	StepOrphans   = "orphans"
 	StepQuiesce   = "quiesce"
 	StepProtect   = "protect again"
@@ -179,7 +180,7 @@ func NewPlan(r Runbook, active Target, failed []string) Plan {
 			continue
 		}
 		target, _ := r.TargetNamed(t.Name)
-		plan.Rungs = append(plan.Rungs, Rung{Tier: t.Name, Target: target, Hold: t.Hold, Within: t.Within, Refused: t.Unbuilt()})
+		plan.Rungs = append(plan.Rungs, Rung{Tier: t.Name, Target: target, Hold: t.Hold, Within: t.Within})
 	}
 	for i := range plan.Rungs {
 		rung := &plan.Rungs[i]

@@ -88,12 +88,12 @@ func (p Placement) Text() string {
 // stepsBefore writes down what it takes until a standby that rests, or does
 // not exist yet, serves.
 func stepsBefore(r Runbook, t Tier) []Step {
-	if !t.Rests() {
-		return nil
-	}
 	var steps []Step
 	if t.Approval != nil && !t.Approval.Waived {
 		steps = append(steps, Step{Name: StepApprove, What: fmt.Sprintf("wait up to %s for a person (%s) to agree to this plan", t.Approval.Timeout, strings.Join(t.Approval.Roles, ", "))})
+	}
+	if !t.Rests() {
+		return steps
 	}
 	steps = append(steps, Step{Name: StepClaim, What: "record the epoch outside Temporal: nothing is made without it"})
 	if t.Activate != nil {

@@ -19,7 +19,8 @@ func TestMachinesInEC2(t *testing.T) {
 	for _, provision := range []string{
 		`kind: ec2, profile: asr, root_size: 60, root_rate: 300, command: [/app/start.sh], env: {A: b}, dir: /app, user: asr, placements: [{` + west + `, type: g5.xlarge, image: ami-0123, subnet: s, security_groups: [g], reservation: cr-0123, price: 1.2}]`,
 		`kind: ec2, unit: fun-asr.service, keep: stopped, placements: [{` + west + `, instance: i-0123456789abcdef0}, {` + west + `, type: g5.xlarge, image: asr-2512}]`,
-		`kind: libvirt, placements: [{image: asr-2512}]`,
+		`kind: libvirt, ports: [7860], placements: [{image: asr-2512, type: qemu}]`,
+		`kind: libvirt, uri: "qemu+ssh://host/system", pool: images, placements: [{image: asr@3, subnet: "bridge:br0", memory: 2048, cpus: 2}]`,
 	} {
 		if _, problems := parse(t, cold(provision)); problems.Err() != nil {
 			t.Errorf("%s:\n%s", provision, problems.Error())
@@ -44,6 +45,9 @@ func TestMachinesInEC2(t *testing.T) {
 		{`kind: ec2, user: "a b", placements: [{` + west + `, type: t, image: i}]`, `"a b" is no user name`},
 		{`kind: ec2, root_size: 99999, placements: [{` + west + `, type: t, image: i}]`, `provision.root_size: 99999 is out of range`},
 		{`kind: ec2, root_rate: 50, placements: [{` + west + `, type: t, image: i}]`, `provision.root_rate: 50 is out of range; 100 to 300 MiB/s`},
+		{`kind: libvirt, placements: [{image: asr@3}]`, `placements[0].subnet: the key is missing; name a network, or the ports`},
+		{`kind: libvirt, ports: [1], uri: "qemu+ssh://host/system", placements: [{image: asr@3}]`, `placements[0].subnet: the key is missing; a machine on another host`},
+		{`kind: libvirt, ports: [1], placements: [{image: asr@3, type: g5.xlarge}]`, `"g5.xlarge" is no type of kind libvirt`},
 		{`kind: local, command: [x], unit: a.service`, `kind local has no such key`},
 		{`kind: local, command: [x], root_size: 3`, `kind local has no such key; it belongs to kind ec2`},
 		{`kind: local`, `provision.command: the key is missing; kind local needs it`},

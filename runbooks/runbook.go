@@ -39,6 +39,8 @@ type Runbook struct {
 	Heartbeat *Heartbeat `json:"heartbeat,omitempty"`
 	// Scheduled practice.
 	Drill *Drill `json:"drill,omitempty"`
+	// How the primary is really stopped, on purpose, to practise the whole chain in production with people watching.
+	GameDay *GameDay `json:"game_day,omitempty"`
 }
 
 // Objectives are the recovery objectives of a service or of one tier.
@@ -97,6 +99,16 @@ type Confirm struct {
 	Command []string `json:"command,omitempty" kind:"command!"`
 	// How long to wait for it. Default 15s.
 	Within Duration `json:"within,omitempty"`
+}
+
+// GameDay is a drill of the whole chain: the primary is really stopped.
+type GameDay struct {
+	// How the primary is stopped. It is confirmed from outside.
+	Stop Fence `json:"stop" jsonschema:"required"`
+	// How it is started again; written as a fence is, and confirmed by its health check.
+	Start Fence `json:"start" jsonschema:"required"`
+	// Where no standby is verified by then, everything is taken back. Default 5m.
+	Limit Duration `json:"limit,omitempty"`
 }
 
 // Notify is one place where news of a service goes.

@@ -97,6 +97,8 @@ type EpochStore struct {
 	User string `json:"user,omitempty" kind:"etcd"`
 	// kind etcd: password, by reference.
 	Password Secret `json:"password,omitzero" kind:"etcd"`
+	// How long a switch to a running standby waits for the store; without an answer by then it goes on without it. Default 250ms, at most 3s.
+	Patience Duration `json:"patience,omitempty"`
 }
 
 // SiteGroup is a group of machines that fail together: a room, a region.

@@ -82,8 +82,8 @@ type Provision struct {
 	Host string `json:"host,omitempty" kind:"local"`
 	// kind local: address at which the program answers. Default 127.0.0.1, or the host's name.
 	Address string `json:"address,omitempty" kind:"local"`
-	// kind local: TCP ports that must be free before the start, on every address of the host.
-	Ports []int `json:"ports,omitempty" kind:"local"`
+	// kind local: TCP ports that must be free before the start, on every address of the host. kind libvirt: TCP ports that lead to a machine whose placement names no subnet.
+	Ports []int `json:"ports,omitempty" kind:"local,libvirt"`
 	// kind local: GPU memory that must be free, in MiB, on one of the cards. Asked only where nvidia-smi is installed.
 	GPUMemory int `json:"gpu_memory,omitempty" kind:"local"`
 	// kind local: disk that must be free, in MiB.
@@ -96,8 +96,10 @@ type Provision struct {
 	RootRate int `json:"root_rate,omitempty" kind:"ec2"`
 	// kind ec2, libvirt: stopped starts prepared machines again, those that placements name as instance. What was prepared is never removed: it is stopped again. Not for services with data.
 	Keep string `json:"keep,omitempty" kind:"ec2,libvirt" jsonschema:"enum=stopped"`
-	// kind libvirt: connection URI, such as qemu+ssh://host/system.
+	// kind libvirt: connection URI, such as qemu+ssh://host/system. Default qemu:///system.
 	URI string `json:"uri,omitempty" kind:"libvirt"`
+	// kind libvirt: storage pool with the images, which holds the machines as well. Default understudy.
+	Pool string `json:"pool,omitempty" kind:"libvirt"`
 	// kind ec2, libvirt: where to try, in this order.
 	Placements []Placement `json:"placements,omitempty" kind:"ec2!,libvirt!"`
 	// What happens to the machine after a failback. Default terminate.
@@ -110,11 +112,11 @@ type Placement struct {
 	Region string `json:"region,omitempty"`
 	// Zone within the region.
 	Zone string `json:"zone,omitempty"`
-	// Machine type.
+	// Machine type. kind libvirt: kvm, or qemu, which emulates the processor; default what the hypervisor has.
 	Type string `json:"type,omitempty"`
-	// Image, by id or by name. kind ec2: a name is looked for among the account's own images of the region.
+	// Image, by id or by name. kind ec2: a name is looked for among the account's own images of the region. kind libvirt: name@version in the pool; without a version the newest.
 	Image string `json:"image,omitempty"`
-	// Subnet of the machine.
+	// Subnet of the machine. kind libvirt: name of a network, or bridge:NAME; without one the machine is reached through forwarded ports, on this host alone.
 	Subnet string `json:"subnet,omitempty"`
 	// Security groups of the machine.
 	SecurityGroups []string `json:"security_groups,omitempty"`
@@ -138,7 +140,8 @@ type Volume struct {
 	Mount string `json:"mount" jsonschema:"required"`
 	// File within it that lists the sha256 of each file. Default MANIFEST.sha256.
 	Manifest string `json:"manifest,omitempty"`
-	// size compares sizes at once and hashes behind; full hashes every byte before the start. Default full.
+	// full hashes every byte before the start; size compares the sizes of the files, and hashes every byte beside the start
+	// and the confirm window: what is wrong by then stops the switch, or is told to a person. Default full.
 	Verify string `json:"verify,omitempty" jsonschema:"enum=size,enum=full"`
 	// mount reads through a file system, copy downloads first. Default mount.
 	Mode string `json:"mode,omitempty" jsonschema:"enum=mount,enum=copy"`

@@ -2,14 +2,14 @@
 # Installs the Debian packages and Go programs that are missing for a purpose,
 # and says which and why. Where nothing is missing, it does and says nothing.
 #
-#   tests/install.sh demo|test
+#   tests/install.sh demo|test|vm
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-}
 case $purpose in
-demo | test) ;;
+demo | test | vm) ;;
 *)
-	echo "usage: tests/install.sh demo|test" >&2
+	echo "usage: tests/install.sh demo|test|vm" >&2
 	exit 2
 	;;
 esac
@@ -20,10 +20,10 @@ needs() {
 demo,test haproxy                 haproxy                                       the load balancer in front of the speech service
 demo,test prometheus              prometheus                                    notices that the speech service is gone
 demo,test prometheus-alertmanager prometheus-alertmanager                       sends the alert to Understudy
-demo,test pocketsphinx            pocketsphinx_batch                            the speech recognizer that is protected
-demo,test pocketsphinx-en-us      /usr/share/pocketsphinx/model/en-us           its model
-demo,test flite                   flite                                         speaks the recordings that it recognizes
-demo,test sox                     sox                                           converts the recordings
+demo,test,vm pocketsphinx            pocketsphinx_batch                            the speech recognizer that is protected
+demo,test,vm pocketsphinx-en-us      /usr/share/pocketsphinx/model/en-us           its model
+demo,test,vm flite                   flite                                         speaks the recordings that it recognizes
+demo,test,vm sox                     sox                                           converts the recordings
 test      nginx-light             nginx                                         the other load balancer
 test      etcd-server             etcd                                          config center and epoch store
 demo,test s3fs                    s3fs                                          mounts model volumes from S3
@@ -35,6 +35,13 @@ test      jq                      jq                                            
 test      chromium                chromium                                      looks at the web pages
 test      openssh-server          sshd                                          the other host on which a standby is started by ssh
 test      cloud-init              cloud-init                                    checks the documents that machines boot with
+vm        qemu-system-x86         qemu-system-x86_64                            runs the virtual machines
+vm        qemu-utils              qemu-img                                      makes their disks
+vm        libvirt-clients         virsh                                         asks libvirt for them
+vm        libvirt-daemon          libvirtd                                      makes them
+vm        libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so  the same
+vm        debootstrap             debootstrap                                   builds the image that they boot from
+vm        genisoimage             isoinfo                                       reads the seed that they are given
 EOF
 }
 

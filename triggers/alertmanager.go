@@ -46,28 +46,46 @@ type webhook struct {
 	TruncatedAlerts uint64 `json:"truncatedAlerts"`
 }
 
+// Signs hears of alerts that are signs of life of whole sites.
+type Signs interface {
+	// Hear takes in an alert, and reports whether it is one.
+	Hear(labels map[string]string, firing bool) bool
+}
+
+// AlertsConfig is what the receiver needs.
+type AlertsConfig struct {
+	Library func() *runbooks.Library
+	Guards  Guards
+	Pager   Pager
+	// Signs is nil where no site has a watchdog.
+	Signs   Signs
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
 // Alerts receives Alertmanager's webhooks.
 type Alerts struct {
-	library   func() *runbooks.Library
-	guards    Guards
-	log       *slog.Logger
+	AlertsConfig
 	taken     *handOver
 	received  *prometheus.CounterVec
 	truncated prometheus.Counter
 }
 
 // NewAlerts makes the receiver.
-func NewAlerts(library func() *runbooks.Library, guards Guards, pager Pager, log *slog.Logger, metrics prometheus.Registerer) *Alerts {
+func NewAlerts(c AlertsConfig) *Alerts {
 	received := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "understudy_alerts_received_total",
-		Help: "Alerts that came by webhook, by what became of them: accepted, unmatched, failed.",
+		Help: "Alerts that came by webhook, by what became of them: accepted, sign (of life of a site), unmatched, failed.",
 	}, []string{"result"})
 	truncated := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "understudy_alerts_truncated_total",
 		Help: "Alerts that Alertmanager left out of its webhooks (max_alerts).",
 	})
-	metrics.MustRegister(received, truncated)
-	return &Alerts{library: library, guards: guards, log: log, taken: newHandOver(guards, pager, log), received: received, truncated: truncated}
+	c.Metrics.MustRegister(received, truncated)
+	for _, result := range []string{"accepted", "sign", "unmatched", "failed"} {
+		received.WithLabelValues(result)
+	}
+	return &Alerts{AlertsConfig: c, taken: newHandOver(c.Guards, c.Pager, c.Log), received: received, truncated: truncated}
 }
 
 // ServeHTTP answers 200 when the engine holds every alert that is about a
@@ -95,7 +113,7 @@ func (a *Alerts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), handOverIn)
 	defer cancel()
 	if failed := a.deliver(ctx, signals, trace); failed != nil {
-		a.log.Error("alerts could not be handed over; Alertmanager will send them again", "error", failed, "trace", trace)
+		a.Log.Error("alerts could not be handed over; Alertmanager will send them again", "error", failed, "trace", trace)
 		problem(w, http.StatusServiceUnavailable, "the engine did not take the alerts; send them again")
 		return
 	}
@@ -114,11 +132,15 @@ func (a *Alerts) sort(body []byte) (signals map[string]workflows.AlertSignal, un
 	}
 	if hook.TruncatedAlerts > 0 {
 		a.truncated.Add(float64(hook.TruncatedAlerts))
-		a.log.Warn("Alertmanager left alerts out of its webhook; remove max_alerts from its receiver", "truncated", hook.TruncatedAlerts)
+		a.Log.Warn("Alertmanager left alerts out of its webhook; remove max_alerts from its receiver", "truncated", hook.TruncatedAlerts)
 	}
 	signals = map[string]workflows.AlertSignal{}
-	library, now := a.library(), time.Now().UTC()
+	library, now := a.Library(), time.Now().UTC()
 	for _, alert := range hook.Alerts {
+		if a.Signs != nil && a.Signs.Hear(alert.Labels, alert.Status != "resolved") {
+			a.received.WithLabelValues("sign").Inc()
+			continue
+		}
 		service, ok := library.Match(alert.Labels)
 		if !ok {
 			unmatched++
@@ -148,7 +170,7 @@ func (a *Alerts) deliver(ctx context.Context, signals map[string]workflows.Alert
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := a.guards.Alert(ctx, service, signal); err != nil {
+			if err := a.Guards.Alert(ctx, service, signal); err != nil {
 				a.received.WithLabelValues("failed").Add(float64(len(signal.Alerts)))
 				errs[i] = fmt.Errorf("service %s: %w", service, err)
 				go a.taken.page(context.WithoutCancel(ctx), service, "the engine does not take alerts: "+err.Error())

@@ -61,7 +61,9 @@ func receiver(e *engine, services ...string) *triggers.Alerts {
 		books = append(books, runbooks.Runbook{Service: s, Match: []map[string]string{{"alertname": "Down", "service": s}}})
 	}
 	library := runbooks.NewLibrary(books...)
-	return triggers.NewAlerts(func() *runbooks.Library { return library }, e, e, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return triggers.NewAlerts(triggers.AlertsConfig{
+		Library: func() *runbooks.Library { return library }, Guards: e, Pager: e, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+	})
 }
 
 func send(h http.Handler, body string) *httptest.ResponseRecorder {

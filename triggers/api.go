@@ -52,6 +52,7 @@ type APIConfig struct {
 	Machines Machines
 	Lookouts Lookouts
 	Reports  reports.Store
+	Batches  Batching
 	Audit    Recorder
 	// Link leads to a workflow in the Temporal UI.
 	Link    func(workflowID string) string
@@ -63,8 +64,9 @@ type APIConfig struct {
 // at /api/v1/openapi.json; errors are problem+json (RFC 9457).
 type API struct {
 	APIConfig
-	past *archive
-	feed *feed
+	past    *archive
+	feed    *feed
+	replies replies
 }
 
 // NewAPI makes the API.
@@ -87,8 +89,10 @@ func (a *API) Mount(mux *http.ServeMux) {
 	get(api, "/services/{service}/why", "get-decisions", "The guard's latest decisions with their reasons, also those to do nothing", a.why)
 	get(api, "/recoveries", "list-recoveries", "Past and running recoveries, newest first", a.recoveries)
 	get(api, "/recoveries/{id}", "get-recovery", "One recovery: live progress or report, and what may be ordered now", a.recovery)
-	get(api, "/recoveries/{id}/report", "get-report", "The report of a recovery, as JSON or, with Accept: text/markdown, for people", a.reportFile)
+	get(api, "/recoveries/{id}/report", "get-report", "The report of a recovery as JSON, as Markdown, or as a page to print: by format, or by Accept", a.reportFile)
 	get(api, "/recoveries/{id}/report.md", "get-report-markdown", "The report of a recovery, for people", a.reportMarkdown)
+	get(api, "/reports/verify", "verify-reports", "Whether the reports are what was written, and all of them are there", a.verifyReports)
+	get(api, "/services/{service}/trends", "get-trends", "How long the tiers and steps of a service take, over its past recoveries and drills", a.trends)
 	get(api, "/machines", "list-machines", "The machines that carry our tags", a.machines)
 	get(api, "/services/{service}/readiness", "get-readiness", "Would each tier work right now? What was found, since when, and what to do", a.readiness)
 	stream(api, "/events", "follow-all", "Changes of all services and recoveries, as server-sent events", a.followAll)
@@ -109,6 +113,7 @@ func (a *API) Mount(mux *http.ServeMux) {
 	post(api, "/recoveries/{id}/skip", "skip", "Undo what the tier that is tried did, and try the next one", a.skip)
 	post(api, "/recoveries/{id}/commit", "commit", "Keep a provisional switch", a.commit)
 	post(api, "/recoveries/{id}/rollback", "rollback", "Take a provisional switch back", a.rollback)
+	a.mountBatches(api)
 }
 
 // description is the frame of the OpenAPI document; the operations fill it.

@@ -45,6 +45,10 @@ var users = []runbooks.User{{Name: "am", Role: "ingest"}, {Name: "vera", Role: "
 func set(t *testing.T, services ...string) *stage { return setWith(t, false, services...) }
 
 func setWith(t *testing.T, logins bool, services ...string) *stage {
+	return setEdited(t, logins, func(*triggers.APIConfig) {}, services...)
+}
+
+func setEdited(t *testing.T, logins bool, edit func(*triggers.APIConfig), services ...string) *stage {
 	t.Helper()
 	s := &stage{Engine: triggerstest.New(services...), t: t, store: disk.New(t.TempDir()), ready: true}
 	options := access.Options{
@@ -61,8 +65,9 @@ func setWith(t *testing.T, logins bool, services ...string) *stage {
 	library := triggerstest.Library(services...)
 	config := s.API(library, s.store)
 	config.Log = slog.New(slog.DiscardHandler)
+	edit(&config)
 	s.api = triggers.NewAPI(config)
-	alerts := triggers.NewAlerts(config.Library, s, &engine{pages: make(chan string, 100)}, config.Log, prometheus.NewRegistry())
+	alerts := triggers.NewAlerts(triggers.AlertsConfig{Library: config.Library, Guards: s, Pager: &engine{pages: make(chan string, 100)}, Log: config.Log, Metrics: prometheus.NewRegistry()})
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "understudy_up 1") })
 	s.front = triggers.Front{Gate: gate, Alerts: alerts, API: s.api, Metrics: metrics, Ready: func() bool { return s.ready }}.Handler()
 	server := httptest.NewServer(s.front)
@@ -180,7 +185,7 @@ func TestEveryRouteAsEveryRole(t *testing.T) {
 	count := map[string]int{}
 	for path, methods := range described.Paths {
 		for method, operation := range methods {
-			r := route{strings.ToUpper(method), strings.NewReplacer("{service}", "asr", "{id}", "asr-7").Replace(path), "", readers}
+			r := route{strings.ToUpper(method), strings.NewReplacer("{service}", "asr", "{id}", "asr-7", "{job}", "nightly").Replace(path), "", readers}
 			if r.method != "GET" {
 				r.body, r.who = `{"reason":"r","question":"7-1","plan":"p","answer":"stop"}`, deciders
 				if !slices.ContainsFunc(operation.Parameters, func(p struct {
@@ -198,7 +203,7 @@ func TestEveryRouteAsEveryRole(t *testing.T) {
 			}
 		}
 	}
-	if count["GET"] < 11 || count["POST"] < 13 || len(count) != 2 {
+	if count["GET"] < 14 || count["POST"] < 18 || len(count) != 2 {
 		t.Errorf("operations: %v", count)
 	}
 	for _, r := range routes {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,13 +27,7 @@ type archive struct {
 // pastRecovery is what lists and plans need of a report.
 type pastRecovery struct {
 	Recovery
-	took []took
-}
-
-// took is how long one step of one tier took.
-type took struct {
-	tier, step string
-	seconds    float64
+	run reports.Run
 }
 
 func newArchive(store reports.Store) *archive {
@@ -59,6 +54,26 @@ func (a *archive) names(ctx context.Context, service string) (map[string][]strin
 	return byService, nil
 }
 
+// runs are the latest of a service, at most so many, the oldest first.
+func (a *archive) runs(ctx context.Context, service string, most int) ([]reports.Run, error) {
+	names, err := a.names(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	var runs []reports.Run
+	for _, name := range names[service][max(0, len(names[service])-most):] {
+		past, ok, err := a.read(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			runs = append(runs, past.run)
+		}
+	}
+	slices.SortStableFunc(runs, func(x, y reports.Run) int { return x.Started.Compare(y.Started) })
+	return runs, nil
+}
+
 // read returns one report's summary; false where the file is no report.
 func (a *archive) read(ctx context.Context, name string) (past pastRecovery, ok bool, err error) {
 	a.mu.Lock()
@@ -79,11 +94,7 @@ func (a *archive) read(ctx context.Context, name string) (past pastRecovery, ok 
 		return past, false, nil
 	}
 	past = pastRecovery{Recovery: Listed(report)}
-	for _, rec := range report.Timeline {
-		if rec.State == workflows.Done && rec.Ended.After(rec.Started) {
-			past.took = append(past.took, took{rec.Tier, rec.Step, rec.Ended.Sub(rec.Started).Seconds()})
-		}
-	}
+	past.run, _ = reports.ReadRun(name, content)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.kept) >= maxKept {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/understudy-dr/understudy/triggers/access"
 	"github.com/understudy-dr/understudy/triggers/audit"
+	"github.com/understudy-dr/understudy/triggers/slackin"
 )
 
 // Paths that are not the API's.
@@ -29,6 +30,10 @@ type Front struct {
 	Alerts  http.Handler
 	API     *API
 	Metrics http.Handler
+	// Console is the pages for people; nil where there are none.
+	Console interface{ Mount(mux *http.ServeMux) }
+	// Clicks takes buttons that were pressed in Slack, by requests that Slack has signed; nil where none are taken.
+	Clicks http.Handler
 	// Ready is false before everything works, and again once the end has begun: then whatever would change something
 	// gets 503, and Alertmanager sends it again.
 	Ready func() bool
@@ -48,7 +53,22 @@ func (f Front) Handler() http.Handler {
 		fmt.Fprintln(w, "ready")
 	})
 	mux.Handle("GET "+MetricsPath, f.Metrics)
-	return f.Gate.Guard(f.whenReady(mux))
+	if f.Console != nil {
+		f.Console.Mount(mux)
+	}
+	guarded := f.Gate.Guard(f.whenReady(mux))
+	if f.Clicks == nil {
+		return guarded
+	}
+	// Slack logs in by its signature, and is no browser that somebody could have tricked.
+	clicks := f.whenReady(f.Clicks)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == slackin.Path {
+			clicks.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
 }
 
 const notReady = "Understudy is starting or stopping; try again"

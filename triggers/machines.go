@@ -17,11 +17,15 @@ type Machines interface {
 type MachineDetail struct {
 	compute.Machine
 	Service string `json:"service"`
-	Tier    string `json:"tier,omitempty"`
 	// Kind is the provider's: local, ec2, libvirt.
 	Kind string `json:"kind"`
 	// Held is why it is there: a recovery makes it, or the service runs on it. One that nothing holds is on its way out.
 	Held string `json:"held,omitempty" doc:"why it is there; empty for one that nothing holds"`
+	// Remove says that the sweeper removes it next; Reason why, or why it stays.
+	Remove bool   `json:"remove,omitempty" doc:"whether the sweeper removes it next"`
+	Reason string `json:"reason,omitempty" doc:"why it is removed, or stays"`
+	// Cost so far, where the runbook says a price, in the currency of that price.
+	Cost float64 `json:"cost,omitempty" doc:"what it has cost so far, in the currency of its price"`
 }
 
 // MachineList is what could be listed.

@@ -1,7 +1,6 @@
 package triggers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/workflows"
 )
@@ -39,6 +39,7 @@ type Expected struct {
 	Step string `json:"step"`
 	// Seconds is the median.
 	Seconds float64 `json:"seconds" doc:"the median"`
+	P95     float64 `json:"p95_seconds" doc:"95 of 100 took no longer; the longest, where it was measured fewer than 20 times"`
 	Runs    int     `json:"runs" doc:"how many times it was measured"`
 }
 
@@ -151,40 +152,15 @@ func machineInput(r runbooks.Runbook, s workflows.GuardState, tier runbooks.Tier
 	return in
 }
 
-// expected is the median of each step over the latest recoveries.
+// expected is how long each step took in the latest recoveries.
 func (a *API) expected(ctx context.Context, service string) ([]Expected, error) {
-	names, err := a.past.names(ctx, service)
+	runs, err := a.past.runs(ctx, service, pastRuns)
 	if err != nil {
 		return nil, err
 	}
-	latest := names[service]
-	latest = latest[max(0, len(latest)-pastRuns):]
-	type key struct{ tier, step string }
-	measured := map[key][]float64{}
-	for _, name := range latest {
-		past, _, err := a.past.read(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range past.took {
-			k := key{t.tier, t.step}
-			measured[k] = append(measured[k], t.seconds)
-		}
-	}
 	var all []Expected
-	for k, seconds := range measured {
-		slices.Sort(seconds)
-		all = append(all, Expected{Tier: k.tier, Step: k.step, Seconds: median(seconds), Runs: len(seconds)})
+	for _, p := range reports.Paces(runs) {
+		all = append(all, Expected{Tier: p.Tier, Step: p.Step, Seconds: p.Median, P95: p.P95, Runs: p.Runs})
 	}
-	slices.SortFunc(all, func(x, y Expected) int { return cmp.Or(cmp.Compare(x.Tier, y.Tier), cmp.Compare(x.Step, y.Step)) })
 	return all, nil
-}
-
-// median of sorted values.
-func median(sorted []float64) float64 {
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
-	}
-	return (sorted[middle-1] + sorted[middle]) / 2
 }

@@ -96,7 +96,7 @@ func TestThePlanSaysHowLongStepsTook(t *testing.T) {
 	}
 	var detail triggers.PlanDetail
 	s.get("/api/v1/services/asr/plan", &detail)
-	want := []triggers.Expected{{Step: "diagnose", Seconds: 0.25, Runs: 20}, {Tier: "hot", Step: "prove", Seconds: 19.5, Runs: 20}}
+	want := []triggers.Expected{{Step: "diagnose", Seconds: 0.25, P95: 0.25, Runs: 20}, {Tier: "hot", Step: "prove", Seconds: 19.5, P95: 28, Runs: 20}}
 	if !slices.Equal(detail.Expected, want) {
 		t.Errorf("%+v", detail.Expected)
 	}

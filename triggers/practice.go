@@ -17,6 +17,9 @@ import (
 type Practice struct {
 	Reason string   `json:"reason" minLength:"1" maxLength:"500" doc:"why; somebody will ask"`
 	Tiers  []string `json:"tiers,omitempty" maxItems:"4" doc:"which tiers; without it those of the runbook's drill, or all that make machines"`
+	// GameDay and Plan go together with no tiers.
+	GameDay bool   `json:"game_day,omitempty" doc:"really stop the primary, on purpose, with its users on it (game_day in the runbook)"`
+	Plan    string `json:"plan,omitempty" maxLength:"64" doc:"with game_day: hash of the plan that was shown; it stands for the agreement, where your role is approver"`
 }
 
 func (a *API) drill(ctx context.Context, in *struct {
@@ -33,7 +36,23 @@ func (a *API) drill(ctx context.Context, in *struct {
 			return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("%s has no tier %q; it has: %s", in.Service, tier, strings.Join(tierNames(r), ", ")))
 		}
 	}
+	switch {
+	case in.Body.GameDay && r.GameDay == nil:
+		return nil, huma.Error422UnprocessableEntity("the runbook of " + in.Service + " does not say how the primary is stopped and started: game_day")
+	case in.Body.GameDay && len(in.Body.Tiers) > 0:
+		return nil, huma.Error422UnprocessableEntity("a game day climbs the whole ladder: it goes without tiers")
+	case !in.Body.GameDay && in.Body.Plan != "":
+		return nil, huma.Error422UnprocessableEntity("a plan goes with game_day")
+	}
 	person, reason := access.Of(ctx), clean(in.Body.Reason, 500)
+	if in.Body.GameDay {
+		return a.called(ctx, decision{
+			order: Order{Service: in.Service, Update: workflows.DrillUpdateName, Key: in.Key, Input: workflows.DrillUpdate{
+				By: person.Name, Role: string(person.Role), Reason: reason, GameDay: true, Plan: in.Body.Plan,
+			}},
+			entry: audit.Entry{Did: "game day", On: in.Service, Reason: reason, Plan: in.Body.Plan},
+		}, "the standby is proven, an approver agrees, and then the primary is really stopped; abort starts it again")
+	}
 	return a.called(ctx, decision{
 		order: Order{Service: in.Service, Update: workflows.DrillUpdateName, Key: in.Key, Input: workflows.DrillUpdate{By: person.Name, Reason: reason, Tiers: in.Body.Tiers}},
 		entry: audit.Entry{Did: "drill", On: in.Service, Reason: reason, Details: strings.Join(in.Body.Tiers, " ")},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -75,40 +74,6 @@ func (a *API) report(ctx context.Context, service string, epoch int64) (report w
 		return report, err
 	}
 	return a.progress(ctx, service, epoch)
-}
-
-// file is a report as a file.
-type file struct {
-	ContentType string `header:"Content-Type"`
-	Vary        string `header:"Vary"`
-	Body        []byte
-}
-
-func (a *API) reportFile(ctx context.Context, in *struct {
-	RecoveryPath
-	Accept string `header:"Accept" hidden:"true"`
-}) (*file, error) {
-	detail, err := a.detail(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	if strings.Contains(in.Accept, "text/markdown") {
-		return markdown(detail.Report), nil
-	}
-	text, err := json.MarshalIndent(detail.Report, "", "  ")
-	return &file{ContentType: "application/json", Vary: "Accept", Body: text}, err
-}
-
-func (a *API) reportMarkdown(ctx context.Context, in *RecoveryPath) (*file, error) {
-	detail, err := a.detail(ctx, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	return markdown(detail.Report), nil
-}
-
-func markdown(r workflows.Report) *file {
-	return &file{ContentType: "text/markdown; charset=utf-8", Vary: "Accept", Body: []byte(r.Markdown())}
 }
 
 // away is the answer where the engine or a store does not answer.

@@ -19,6 +19,15 @@ type Service struct {
 	Running string    `json:"running,omitempty" doc:"id of the recovery that runs"`
 	Last    string    `json:"last,omitempty" doc:"outcome of the latest recovery"`
 	Problem string    `json:"problem,omitempty"`
+	// Standbys is nil where they were not looked at yet.
+	Standbys []StandbyReady `json:"standbys,omitempty" doc:"whether each tier would work now, as of the latest look"`
+}
+
+// StandbyReady is whether one tier would work now.
+type StandbyReady struct {
+	Tier  string `json:"tier"`
+	Ready bool   `json:"ready"`
+	Why   string `json:"why,omitempty" doc:"the first reason why it would fail"`
 }
 
 // ServiceDetail is one service with all that its guard knows.
@@ -45,6 +54,7 @@ func (a *API) everyService(ctx context.Context) []Service {
 	eachAtOnce(names, func(i int, name string) {
 		state, err := a.state(ctx, name)
 		all[i] = summarize(name, state, err)
+		all[i].Standbys = a.standbys(ctx, name, state, err)
 	})
 	return all
 }
@@ -55,8 +65,10 @@ func (a *API) service(ctx context.Context, in *ServicePath) (*Body[ServiceDetail
 		return nil, a.unknown(in.Service)
 	}
 	state, err := a.state(ctx, in.Service)
+	summary := summarize(in.Service, state, err)
+	summary.Standbys = a.standbys(ctx, in.Service, state, err)
 	return &Body[ServiceDetail]{ServiceDetail{
-		Service: summarize(in.Service, state, err), Guard: state, Runbook: r.Hash(), Link: a.Link(workflows.GuardID(in.Service)),
+		Service: summary, Guard: state, Runbook: r.Hash(), Link: a.Link(workflows.GuardID(in.Service)),
 	}}, nil
 }
 
@@ -72,6 +84,32 @@ func (a *API) why(ctx context.Context, in *ServicePath) (*Body[[]workflows.Decis
 		state.Decisions = []workflows.Decision{}
 	}
 	return &Body[[]workflows.Decision]{state.Decisions}, nil
+}
+
+// standbys words the latest look at a service's tiers. A guard that does not
+// answer is not asked twice.
+func (a *API) standbys(ctx context.Context, name string, state workflows.GuardState, failed error) (all []StandbyReady) {
+	r, ok := a.Library().Lookup(name)
+	if failed != nil || !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderIn)
+	defer cancel()
+	seen, err := a.Lookouts.Readiness(ctx, name, false)
+	if err != nil || seen.At.IsZero() {
+		return nil
+	}
+	for _, t := range r.Tiers {
+		if t.Name == state.Active {
+			continue
+		}
+		one := StandbyReady{Tier: t.Name, Ready: true}
+		if wrong := seen.Failing(t.Name); len(wrong) > 0 {
+			one.Ready, one.Why = false, wrong[0].Check+": "+wrong[0].What
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 func summarize(name string, s workflows.GuardState, err error) Service {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"time"
 
 	sdkworker "go.temporal.io/sdk/worker"
 
@@ -21,6 +22,9 @@ import (
 // batchesAtOnce bounds the parts of batches that this process works off at
 // once: each has requests of its own in flight, and recoveries share the machine.
 const batchesAtOnce = 8
+
+// batchBeat is how often the progress of a part reaches the engine: people look at it.
+const batchBeat = 2 * time.Second
 
 // batchTools make what batches are run with.
 func batchTools(site runbooks.Site, objects *s3client.Clients) activities.BatchTools {
@@ -58,6 +62,8 @@ func (p *program) newBatchWorker() sdkworker.Worker {
 	w := sdkworker.New(p.engine.client, workflows.BatchQueue, sdkworker.Options{
 		WorkerStopTimeout:                  stopTimeout,
 		MaxConcurrentActivityExecutionSize: batchesAtOnce,
+		DefaultHeartbeatThrottleInterval:   batchBeat,
+		MaxHeartbeatThrottleInterval:       batchBeat,
 		DisableRegistrationAliasing:        true,
 	})
 	workflows.Register(w)

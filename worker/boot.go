@@ -20,7 +20,7 @@ func bootDocument(r activities.BootRequest, stores map[string]runbooks.S3) (stri
 	}
 	for _, d := range r.Data {
 		base := d.Replica + d.Bucket
-		one := boot.Data{Data: d, Store: storeOf(base, stores), To: replica.Prefix(base, r.Order.Epoch), From: replica.Prefix(base, r.From)}
+		one := boot.Data{Data: d, Store: storeOf(base, stores), To: activities.PrefixOf(r.Order, base), From: replica.Prefix(base, r.From)}
 		m.Data = append(m.Data, one)
 	}
 	return boot.Render(m)

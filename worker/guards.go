@@ -27,6 +27,8 @@ type guards struct {
 	namespace string
 	ui        string
 	library   func() *runbooks.Library
+	// moved is told when a service may run elsewhere than before; nil where nobody cares.
+	moved func(service string)
 }
 
 var (
@@ -175,6 +177,9 @@ func (g *guards) Holds(ctx context.Context, service string) (activities.Held, er
 	}
 	held.Epoch = state.Epoch
 	held.Recovering = state.Running != nil && state.Running.Mode != workflows.ModeDrill
+	if held.Recovering {
+		held.Provisional = g.provisional(ctx, service, state.Running.Epoch)
+	}
 	if state.Running != nil {
 		held.Running = append(held.Running, state.Running.Epoch)
 	}
@@ -215,6 +220,9 @@ func (g *guards) StartBatch(ctx context.Context, in activities.StartBatchInput) 
 // Announce hands news to an announcement, starting it where needed. One that
 // has ended has told its last news: what is handed over again is known there.
 func (g *guards) Announce(ctx context.Context, in activities.AnnounceInput) error {
+	if in.Final && g.moved != nil {
+		g.moved(in.Service)
+	}
 	id := workflows.AnnouncementID(in.Service, in.Story)
 	_, err := g.client.SignalWithStartWorkflow(ctx, id, workflows.NewsSignalName, in, client.StartWorkflowOptions{
 		ID: id, TaskQueue: workflows.TaskQueue, WorkflowTaskTimeout: workflows.TaskTimeout, StaticSummary: "tells people of " + in.Service,

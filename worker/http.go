@@ -18,6 +18,7 @@ import (
 	"github.com/understudy-dr/understudy/triggers"
 	"github.com/understudy-dr/understudy/triggers/access"
 	"github.com/understudy-dr/understudy/triggers/audit"
+	"github.com/understudy-dr/understudy/triggers/console"
 )
 
 // drainIn bounds how long requests may take to end when Understudy stops.
@@ -76,10 +77,10 @@ type httpServer struct {
 	failed chan error
 }
 
-func newHTTPServer(d *door, alerts *triggers.Alerts, api triggers.APIConfig, registry *prometheus.Registry, log *slog.Logger) (*httpServer, error) {
-	api.Audit, api.Log = d.audit, log
-	s := &httpServer{api: triggers.NewAPI(api), failed: make(chan error, 1)}
-	front := triggers.Front{Gate: d.gate, Alerts: alerts, API: s.api, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), Ready: s.ready.Load}
+func newHTTPServer(d *door, alerts *triggers.Alerts, api *triggers.API, clicks http.Handler, registry *prometheus.Registry, log *slog.Logger) (*httpServer, error) {
+	s := &httpServer{api: api, failed: make(chan error, 1)}
+	front := triggers.Front{Gate: d.gate, Alerts: alerts, API: s.api, Clicks: clicks, Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), Ready: s.ready.Load}
+	front.Console = console.New(console.Config{API: api, Library: api.Library, Token: d.gate.Token, Version: api.Version, Log: log})
 	s.server = &http.Server{
 		Handler:           front.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,

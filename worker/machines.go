@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-dr/understudy/activities/awsclient"
 	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/compute/ec2"
+	"github.com/understudy-dr/understudy/activities/compute/libvirt"
 	"github.com/understudy-dr/understudy/activities/compute/local"
 	"github.com/understudy-dr/understudy/activities/files/sources"
 	"github.com/understudy-dr/understudy/activities/replica"
@@ -21,6 +22,7 @@ import (
 	"github.com/understudy-dr/understudy/activities/volumes"
 	"github.com/understudy-dr/understudy/activities/volumes/copy"
 	"github.com/understudy-dr/understudy/activities/volumes/mountpoint"
+	"github.com/understudy-dr/understudy/activities/volumes/proof"
 	"github.com/understudy-dr/understudy/activities/volumes/s3fs"
 	"github.com/understudy-dr/understudy/runbooks"
 )
@@ -37,14 +39,17 @@ func machineProviders(deps *activities.Deps, site runbooks.Site, objects *s3clie
 	}
 	account := awsclient.New(site.AWS)
 	cloud := ec2.New(ec2.Config{Account: account})
+	hypervisors := libvirt.New(libvirt.Config{})
 	deps.Providers = func(p runbooks.Provision) (compute.Provider, error) {
 		switch p.Kind {
 		case "local":
 			return here, nil
 		case "ec2":
 			return cloud, nil
+		case "libvirt":
+			return hypervisors, nil
 		default:
-			return nil, fmt.Errorf("%w: machines of kind %s are not made yet", compute.ErrRefused, p.Kind)
+			return nil, fmt.Errorf("%w: machines of kind %q are not known", compute.ErrRefused, p.Kind)
 		}
 	}
 	state := filepath.Join(site.DataDir, "volumes")
@@ -54,6 +59,7 @@ func machineProviders(deps *activities.Deps, site runbooks.Site, objects *s3clie
 	}
 	byMode := volumes.ByMode{Mounts: mounts, Copies: copy.New(copy.Config{Clients: objects, State: state})}
 	deps.Mounter = func(runbooks.Volume) (volumes.Mounter, error) { return byMode, nil }
+	deps.Models = proof.New(proof.Config{Clients: objects, File: filepath.Join(state, "proven.json")})
 	restored := filepath.Join(site.DataDir, "restored")
 	deps.Replicas = map[string]replica.Replica{
 		"litestream": litestream.New(litestream.Config{Clients: objects, State: restored}),

@@ -36,6 +36,23 @@ func prepareNamespace(ctx context.Context, e *engine, log *slog.Logger) bool {
 	return true
 }
 
+// name is the engine's where epochs are recorded. All Understudys on a cluster
+// act for one engine: what a worker has claimed, the next one goes on with. An
+// embedded engine is known by its data directory, as which it outlives a new
+// database.
+func (e *engine) name(ctx context.Context, ofDataDir string) (string, error) {
+	if e.embedded != nil {
+		return ofDataDir, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	ns, err := e.client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: e.namespace})
+	if err != nil {
+		return "", fmt.Errorf("ask the cluster for namespace %s: %w", e.namespace, err)
+	}
+	return e.namespace + "/" + ns.GetNamespaceInfo().GetId(), nil
+}
+
 func ensureRetention(ctx context.Context, e *engine, log *slog.Logger) error {
 	service := e.client.WorkflowService()
 	ns, err := service.DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: e.namespace})

@@ -3,7 +3,6 @@ package worker
 import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"context"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -40,6 +39,7 @@ import (
 	"github.com/understudy-dr/understudy/activities/traffic/nginx"
 	"github.com/understudy-dr/understudy/activities/traffic/route53"
 	"github.com/understudy-dr/understudy/runbooks"
+	"github.com/understudy-dr/understudy/workflows/printing"
 )
 
 // witnessWay is how long the way to a witness and back may take: it is asked inside a workflow task.
@@ -80,12 +80,16 @@ func providers(site runbooks.Site, library func() *runbooks.Library) (activities
 	if deps.Witnesses, err = witnesses(site.Witnesses); err != nil {
 		return deps, err
 	}
+	if site.Epochs != nil {
+		deps.EpochPatience = site.Epochs.Patience.D()
+	}
 	if deps.Epochs, err = epochs(site.Epochs, objects); err != nil {
 		return deps, err
 	}
 	if deps.Reports, err = reportStores(site, objects); err != nil {
 		return deps, err
 	}
+	deps.Print = printing.Files
 	deps.Chats, err = chats(site.Chat)
 	return deps, err
 }
@@ -167,7 +171,7 @@ func reportStores(site runbooks.Site, objects *s3client.Clients) (reports.Store,
 	if err != nil {
 		return nil, fmt.Errorf("reports: %w", err)
 	}
-	return both{local, reportss3.New(client, at)}, nil
+	return reports.Places{{Name: "disk", Store: local}, {Name: "s3", Store: reportss3.New(client, at)}}, nil
 }
 
 func chats(c runbooks.Chat) (map[string]chat.Messenger, error) {
@@ -191,22 +195,6 @@ func chats(c runbooks.Chat) (map[string]chat.Messenger, error) {
 		}
 	}
 	return made, nil
-}
-
-// both keeps reports here and there. Reading needs only this machine.
-type both struct{ here, there reports.Store }
-
-func (b both) Write(ctx context.Context, name string, content []byte) error {
-	if err := b.here.Write(ctx, name, content); err != nil {
-		return err
-	}
-	return b.there.Write(ctx, name, content)
-}
-
-func (b both) Read(ctx context.Context, name string) ([]byte, error) { return b.here.Read(ctx, name) }
-
-func (b both) List(ctx context.Context, prefix string) ([]string, error) {
-	return b.here.List(ctx, prefix)
 }
 
 // bucketOf finds the client for an s3://bucket/prefix.

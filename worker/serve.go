@@ -19,17 +19,28 @@ import (
 	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/tracing"
 	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/triggers"
+	"github.com/understudy-dr/understudy/triggers/heartbeat"
+	"github.com/understudy-dr/understudy/triggers/watchdog"
 	"github.com/understudy-dr/understudy/workflows"
 )
 
 const (
 	// stopTimeout is how long activities may take to end when the worker stops.
 	stopTimeout = 10 * time.Second
+	// lastTraces is how long a collector may take to take the last traces.
+	lastTraces = 3 * time.Second
 	// stickyTimeout: after a kill, the engine waits so long for the dead worker before it asks another.
 	stickyTimeout = time.Second
 )
+
+// seconds are the buckets of Understudy's own times: from a step of milliseconds
+// to a machine that takes half an hour.
+var seconds = metric.NewView(metric.Instrument{Name: "understudy_*", Kind: metric.InstrumentKindHistogram}, metric.Stream{
+	Aggregation: metric.AggregationExplicitBucketHistogram{Boundaries: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30, 60, 120, 300, 600, 1800}},
+})
 
 // program is a running Understudy.
 type program struct {
@@ -42,6 +53,12 @@ type program struct {
 	deps     activities.Deps
 	worker   sdkworker.Worker
 	batches  sdkworker.Worker
+	// traces is nil where no collector is named.
+	traces *tracing.Exporter
+	// signs hears signs of life; nil in a worker that takes no alerts.
+	signs *watchdog.Listener
+	// beats is nil until it is looked for trouble.
+	beats atomic.Pointer[heartbeat.Heartbeat]
 }
 
 // Serve runs the whole program until the context ends: engine, worker,
@@ -57,17 +74,25 @@ func Serve(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	defer door.Close()
+	p.signs = watchdog.New(watchdog.Config{Sites: c.Site.Sites, Engine: siteWatchdogs{p}, Log: c.Log, Metrics: p.registry})
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.stop())
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
 
-	server, err := newHTTPServer(door,
-		triggers.NewAlerts(p.library.Load, p.guards, pager{p.deps.Chats, p.library.Load}, c.Log, p.registry),
-		triggers.APIConfig{
-			Library: p.library.Load, Guards: p.guards, Orders: p.guards, Standbys: p.acts, Makers: p.acts, Machines: machineLister{p.library.Load, p.deps.Providers, p.guards}, Lookouts: p.guards,
-			Reports: p.deps.Reports, Link: p.guards.Link, Version: c.Version,
-		}, p.registry, c.Log)
+	alerts := triggers.NewAlerts(triggers.AlertsConfig{
+		Library: p.library.Load, Guards: p.guards, Pager: pager{p.deps.Chats, p.library.Load}, Signs: p.signs, Log: c.Log, Metrics: p.registry,
+	})
+	api := triggers.NewAPI(triggers.APIConfig{
+		Library: p.library.Load, Guards: p.guards, Orders: p.guards, Standbys: p.acts, Makers: p.acts, Machines: machineLister{p.library.Load, p.deps.Providers, p.guards}, Lookouts: p.guards,
+		Reports: p.deps.Reports, Audit: door.audit, Log: c.Log, Link: p.guards.Link, Version: c.Version, Batches: p.batching(),
+	})
+	desk, err := openDesk(ctx, c.Site, api.Clicks(), p.deps.Chats, c.Log, p.registry)
+	if err != nil {
+		return err
+	}
+	defer desk.close()
+	server, err := newHTTPServer(door, alerts, api, desk.handler(), p.registry, c.Log)
 	if err != nil {
 		return err
 	}
@@ -76,6 +101,8 @@ func Serve(ctx context.Context, c Config) (err error) {
 		return errors.Join(err, server.drain())
 	}
 	go p.keepStanding(ctx)
+	lookingOut := p.lookOut(ctx)
+	defer lookingOut()
 	server.ready.Store(true)
 	c.Log.Info("Understudy is ready", "services", len(p.library.Load().Services()), "api", server.scheme()+"://"+c.Site.Listen.API, "temporal_ui", c.Site.Links.Temporal, "engine", p.engine.address)
 	if c.Ready != nil {
@@ -126,16 +153,23 @@ func assemble(c Config) (*program, error) {
 
 // start connects with the engine and starts the worker.
 func (p *program) start(ctx context.Context) error {
-	exporter, err := otelprom.New(otelprom.WithRegisterer(p.registry))
+	exporter, err := otelprom.New(otelprom.WithRegisterer(p.registry), otelprom.WithoutScopeInfo())
 	if err != nil {
 		return fmt.Errorf("make the metrics exporter: %w", err)
 	}
-	meter := metric.NewMeterProvider(metric.WithReader(exporter)).Meter("understudy")
+	meter := metric.NewMeterProvider(metric.WithReader(exporter), metric.WithView(seconds)).Meter("understudy")
 	if p.engine, err = connect(ctx, p.Config, p.Log, meter); err != nil {
 		return err
 	}
-	p.guards = &guards{client: p.engine.client, namespace: p.engine.namespace, ui: p.Site.Links.Temporal, library: p.library.Load}
+	p.guards = &guards{client: p.engine.client, namespace: p.engine.namespace, ui: p.Site.Links.Temporal, library: p.library.Load, moved: p.moved}
 	p.deps.Guards, p.deps.Namespace = p.guards, p.engine.namespace
+	if p.deps.Engine, err = p.engine.name(ctx, p.deps.Engine); err != nil {
+		return err
+	}
+	if p.traces, err = tracing.FromEnvironment(ctx, p.Version); err != nil {
+		return err
+	}
+	p.deps.Traces = p.traces.Export
 	p.deps.SearchAttributes = prepareNamespace(ctx, p.engine, p.Log)
 	p.acts = activities.New(p.deps)
 	if err := checkOpenWorkflows(ctx, p.engine, log.NewStructuredLogger(slog.New(slog.DiscardHandler))); err != nil {
@@ -151,6 +185,7 @@ func (p *program) start(ctx context.Context) error {
 	})
 	workflows.Register(p.worker)
 	p.worker.RegisterActivity(p.acts)
+	p.worker.RegisterActivity(activities.NewWatching(p.watchingDeps()))
 	if err := p.worker.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)
 	}
@@ -205,6 +240,11 @@ func (p *program) stop() error {
 	}
 	if p.worker != nil {
 		p.worker.Stop()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastTraces)
+	defer cancel()
+	if err := p.traces.Close(ctx); err != nil {
+		p.Log.Warn("the last traces were not taken", "error", err)
 	}
 	if p.engine != nil {
 		return p.engine.close()

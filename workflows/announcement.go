@@ -33,6 +33,8 @@ const (
 type announcement struct {
 	seq    int64
 	newest activities.AnnounceInput
+	// at is when they came.
+	at     time.Time
 	places []*place
 	open   int
 }
@@ -77,7 +79,7 @@ func (a *announcement) take(ctx workflow.Context, in AnnouncementInput, news act
 	if news.Seq <= a.seq {
 		return
 	}
-	a.seq, a.newest = news.Seq, news
+	a.seq, a.newest, a.at = news.Seq, news, workflow.Now(ctx)
 	for len(a.places) < len(news.Notify) {
 		p := &place{}
 		a.places = append(a.places, p)
@@ -108,13 +110,14 @@ func (a *announcement) serve(ctx workflow.Context, in AnnouncementInput, i int) 
 		if len(p.sending) == 0 {
 			p.sending, p.lines = p.lines, nil
 		}
-		news := a.newest
+		news, at := a.newest, a.at
 		result, err := do(ctx, postNews, "tell "+news.Notify[i].Kind+" "+news.Notify[i].Channel, acts.PostNews, activities.PostNewsInput{
 			To: news.Notify[i], Ref: p.ref, Key: AnnouncementID(in.Service, in.Story), Message: news.Message, Edit: p.shown < news.Seq,
 			Log: p.sending, LogKey: fmt.Sprintf("%s/%d", in.Story, p.replies), Retry: retry,
 		})
 		if err == nil {
 			p.ref, p.shown = &result.Ref, news.Seq
+			clocked(ctx, lagMetric, workflow.Now(ctx).Sub(at), map[string]string{"chat": news.Notify[i].Kind})
 			if len(p.sending) > 0 {
 				p.sending = nil
 				p.replies++
@@ -124,6 +127,7 @@ func (a *announcement) serve(ctx workflow.Context, in AnnouncementInput, i int) 
 		}
 		p.failure, retry = reason(err), true
 		if errorType(err) == activities.ErrTypeRefused || workflow.Now(ctx).Sub(began) > postFor {
+			count(ctx, untoldMetric, map[string]string{"chat": news.Notify[i].Kind})
 			p.shown, p.sending, p.lines = a.seq, nil, nil // it will never take this; newer news may be taken
 			continue
 		}

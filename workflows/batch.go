@@ -18,8 +18,13 @@ const (
 	batchPart = 16 * jobs.Page
 	// batchParts is how many parts a run has before it continues as new: an activity with its timers stays below 20 events.
 	batchParts = 200
-	// batchLooks is the pause between two looks at a service that is away or recovers.
+	// batchEvents is the length of history after which a run continues as new in any case: each look at a service that
+	// is away for hours adds some.
+	batchEvents = 5000
+	// batchLooks is the pause between two looks at a service that is away or recovers; batchLater that once it has
+	// been so for a minute.
 	batchLooks = 2 * time.Second
+	batchLater = 15 * time.Second
 	// batchWaits is how long a service may be away before people are told that the batch waits.
 	batchWaits = 10 * time.Minute
 )
@@ -36,7 +41,7 @@ const (
 // the store says.
 var runBatch = workflow.ActivityOptions{
 	StartToCloseTimeout: 7 * 24 * time.Hour,
-	HeartbeatTimeout:    15 * time.Second,
+	HeartbeatTimeout:    8 * time.Second,
 	WaitForCancellation: true,
 	RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
 }
@@ -48,6 +53,8 @@ type BatchInput struct {
 	// Takeover continues a job whose runner is gone.
 	Takeover bool        `json:"takeover,omitempty"`
 	State    *BatchState `json:"state,omitempty"`
+	// Slow makes the next part begin with one request at a time.
+	Slow bool `json:"slow,omitempty"`
 }
 
 // BatchState is how far a batch is. The items' outcomes are in the batch store.
@@ -56,7 +63,7 @@ type BatchState struct {
 	// Epoch and Active are those of the latest part.
 	Epoch  int64  `json:"epoch"`
 	Active string `json:"active"`
-	// Waits says what the batch waits for; empty while it works.
+	// Waits says what the batch waits for; empty while it works. Since is when it could not work first.
 	Waits string    `json:"waits,omitempty"`
 	Since time.Time `json:"since,omitzero"`
 	// Moves counts how often it went on at another place or epoch.
@@ -78,14 +85,15 @@ type BatchResult struct {
 // first. All that it knows is in the store, so that whatever dies, only what was
 // in flight is done again.
 func Batch(ctx workflow.Context, in BatchInput) (BatchResult, error) {
-	b := &batch{in: in, state: BatchState{Started: workflow.Now(ctx)}}
+	b := &batch{in: in, slow: in.Slow, state: BatchState{Started: workflow.Now(ctx)}}
 	if in.State != nil {
 		b.state = *in.State
 	}
 	if err := workflow.SetQueryHandler(ctx, ProgressQueryName, func() (BatchState, error) { return b.state, nil }); err != nil {
 		return BatchResult{}, err
 	}
-	for part := 0; part < batchParts; {
+	away := "" // why the last part ended, where the service went away under it
+	for part := 0; part < batchParts && workflow.GetInfo(ctx).GetCurrentHistoryLength() < batchEvents; {
 		// Step 1. Where does the service run, and under which epoch?
 		where, ok := b.place(ctx)
 		if ctx.Err() != nil {
@@ -94,6 +102,12 @@ func Batch(ctx workflow.Context, in BatchInput) (BatchResult, error) {
 		if !ok {
 			continue
 		}
+		if away != "" && !where.moved {
+			b.wait(ctx, where, away)
+			away = ""
+			continue
+		}
+		away = ""
 		// Step 2. Work off a part there.
 		err := b.work(ctx, where)
 		switch errorType(err) {
@@ -105,7 +119,8 @@ func Batch(ctx workflow.Context, in BatchInput) (BatchResult, error) {
 				return b.end(BatchStopped, reason(err)), nil
 			}
 		case activities.ErrTypeAway:
-			b.wait(ctx, where, reason(err))
+			away, b.slow = reason(err), true
+			b.state.Waits = away
 			continue
 		case activities.ErrTypeHeld:
 			if where.moved {
@@ -124,7 +139,7 @@ func Batch(ctx workflow.Context, in BatchInput) (BatchResult, error) {
 			return b.finish(ctx, where)
 		}
 	}
-	return BatchResult{}, workflow.NewContinueAsNewError(ctx, Batch, BatchInput{Service: in.Service, Job: in.Job, State: &b.state})
+	return BatchResult{}, workflow.NewContinueAsNewError(ctx, Batch, BatchInput{Service: in.Service, Job: in.Job, Takeover: b.in.Takeover, State: &b.state, Slow: b.slow})
 }
 
 type batch struct {
@@ -132,6 +147,8 @@ type batch struct {
 	state BatchState
 	// slow makes the next part begin with one request at a time.
 	slow bool
+	// told counts what this run has told people: each is a story of its own.
+	told int
 }
 
 // batchPlace is where a part is worked off.
@@ -153,36 +170,49 @@ func (b *batch) place(ctx workflow.Context) (p batchPlace, ok bool) {
 	switch {
 	case err != nil:
 		return p, b.idle(ctx, "the guard does not answer: "+reason(err))
-	case held.Recovering:
+	case held.Recovering && held.Provisional == nil:
 		return p, b.idle(ctx, b.in.Service+" recovers")
 	}
-	store := loaded.Runbook.BatchesOf(held.Active)
+	active := held.Active
+	if held.Recovering { // it has switched and works; the confirm window is no reason to wait
+		active, held.Target = held.Provisional.Name, *held.Provisional
+	}
+	store := loaded.Runbook.BatchesOf(active)
 	if store == nil {
-		return p, b.idle(ctx, "the runbook has no batch store for "+held.Active)
+		return p, b.idle(ctx, "the runbook has no batch store for "+active)
 	}
 	p = batchPlace{runbook: loaded, batches: *store, active: held.Target, epoch: held.Epoch}
-	if p.moved = b.state.Active != "" && (b.state.Active != held.Active || b.state.Epoch != held.Epoch); p.moved {
+	if p.moved = b.state.Active != "" && (b.state.Active != active || b.state.Epoch != held.Epoch); p.moved {
 		b.state.Moves++
 		b.slow = true
 	}
-	b.state.Active, b.state.Epoch = held.Active, held.Epoch
+	b.state.Active, b.state.Epoch = active, held.Epoch
 	return p, true
 }
 
 // idle waits a moment, and says what for.
 func (b *batch) idle(ctx workflow.Context, why string) bool {
-	if b.state.Waits == "" {
+	if b.state.Since.IsZero() {
 		b.state.Since = workflow.Now(ctx)
 	}
 	b.state.Waits = why
 	workflow.SetCurrentDetails(ctx, b.details())
-	_ = workflow.NewTimerWithOptions(ctx, batchLooks, workflow.TimerOptions{Summary: cut(plain(why), 200)}).Get(ctx, nil)
+	_ = workflow.NewTimerWithOptions(ctx, b.pause(ctx), workflow.TimerOptions{Summary: cut(plain(why), 200)}).Get(ctx, nil)
 	return false
+}
+
+// pause is how long to wait before the next look.
+func (b *batch) pause(ctx workflow.Context) time.Duration {
+	if workflow.Now(ctx).Sub(b.state.Since) > time.Minute {
+		return batchLater
+	}
+	return batchLooks
 }
 
 // work has a part worked off.
 func (b *batch) work(ctx workflow.Context, p batchPlace) error {
-	b.state.Waits, b.state.Told = "", false
+	b.state.Waits = ""
+	began := workflow.Now(ctx)
 	options := runBatch
 	options.Summary = cut(fmt.Sprintf("%s on %s: from item %d", b.in.Job, p.active.Name, b.state.Progress.Next.Item), 200)
 	result, err := do(ctx, options, options.Summary, acts.RunBatch, activities.RunBatchInput{
@@ -193,17 +223,18 @@ func (b *batch) work(ctx workflow.Context, p batchPlace) error {
 		b.slow, b.in.Takeover = false, false
 		b.state.Progress = result.Progress
 	}
+	if err == nil || workflow.Now(ctx).Sub(began) > time.Minute { // it did work in between
+		b.state.Since, b.state.Told = time.Time{}, false
+	}
 	workflow.SetCurrentDetails(ctx, b.details())
 	return err
 }
 
 // wait waits until the service answers again, or its guard begins to recover it.
 func (b *batch) wait(ctx workflow.Context, p batchPlace, why string) {
-	b.slow = true
-	if b.state.Waits == "" {
+	if b.state.Since.IsZero() {
 		b.state.Since = workflow.Now(ctx)
 	}
-	b.state.Waits = why
 	workflow.SetCurrentDetails(ctx, b.details())
 	if !b.state.Told && workflow.Now(ctx).Sub(b.state.Since) > batchWaits {
 		b.state.Told = true
@@ -212,7 +243,7 @@ func (b *batch) wait(ctx workflow.Context, p batchPlace, why string) {
 	options := longLook
 	options.ScheduleToCloseTimeout = time.Minute
 	_, _ = do(ctx, options, "wait until "+p.active.Name+" answers", acts.AwaitService, activities.AwaitServiceInput{
-		Active: p.active, Health: p.runbook.Runbook.Health, Until: workflow.Now(ctx).Add(batchLooks),
+		Active: p.active, Health: p.runbook.Runbook.Health, Until: workflow.Now(ctx).Add(b.pause(ctx)),
 	})
 }
 
@@ -244,8 +275,9 @@ func (b *batch) tell(ctx workflow.Context, p batchPlace, what string) {
 	if b.state.Progress.Done {
 		color = chat.Good
 	}
+	b.told++
 	_ = perform(ctx, handOver, "tell people: "+what, acts.Announce, activities.AnnounceInput{
-		Service: b.in.Service, Story: fmt.Sprintf("batch-%s-%s", b.in.Job, workflow.GetInfo(ctx).WorkflowExecution.RunID), Seq: 1, Notify: notify, Final: true,
+		Service: b.in.Service, Story: fmt.Sprintf("batch-%s-%s-%d", b.in.Job, workflow.GetInfo(ctx).WorkflowExecution.RunID, b.told), Seq: 1, Notify: notify, Final: true,
 		Message: chat.Message{Color: color, Headline: fmt.Sprintf("%s: batch %s", b.in.Service, cut(b.in.Job, 80)), Lines: []string{what}},
 	})
 }

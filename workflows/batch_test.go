@@ -2,11 +2,16 @@ package workflows
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/mock"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/activities/jobs"
@@ -19,6 +24,9 @@ type batchWorld struct {
 	parts []error
 	// at is where each part was worked off, and how.
 	at []activities.RunBatchInput
+	// events is how long the history already is; away is how long a look at a service that is away takes.
+	events int
+	away   time.Duration
 }
 
 func (b *batchWorld) play(t *testing.T, w *world) (BatchResult, error) {
@@ -38,12 +46,17 @@ func (b *batchWorld) play(t *testing.T, w *world) (BatchResult, error) {
 		result.Progress.Done = n >= len(b.parts)-1
 		return result, b.parts[min(n, len(b.parts)-1)]
 	})
-	env.OnActivity(acts.AwaitService, mock.Anything, mock.Anything).Return(false, nil)
+	env.OnActivity(acts.AwaitService, mock.Anything, mock.Anything).After(b.away).Return(false, nil)
+	if b.events > 0 {
+		env.SetCurrentHistoryLength(b.events)
+	}
 	env.OnActivity(acts.FinishBatch, mock.Anything, mock.Anything).Return(activities.FinishBatchResult{Report: jobs.Report{Items: 3, Counts: jobs.Counts{Succeeded: 3}}}, nil)
 	env.ExecuteWorkflow(Batch, BatchInput{Service: "asr", Job: "night"})
 	var result BatchResult
-	err := env.GetWorkflowResult(&result)
-	return result, err
+	if err := env.GetWorkflowError(); err != nil {
+		return result, err
+	}
+	return result, env.GetWorkflowResult(&result)
 }
 
 func typed(kind string) error {
@@ -57,6 +70,8 @@ func on(active string, epoch int64) activities.Held {
 func TestBatch(t *testing.T) {
 	recovering := on("primary", 7)
 	recovering.Recovering = true
+	settling := recovering
+	settling.Provisional = &runbooks.Target{Name: "hot", URL: "http://hot"}
 	tests := []struct {
 		name    string
 		world   batchWorld
@@ -67,6 +82,10 @@ func TestBatch(t *testing.T) {
 		{"in good times", batchWorld{held: []activities.Held{on("primary", 1)}, parts: []error{nil, nil}}, BatchDone, 0, "primary primary"},
 		{"the service dies, recovers, and the batch goes on at its new place", batchWorld{
 			held:  []activities.Held{on("primary", 1), recovering, recovering, on("hot", 7)},
+			parts: []error{typed(activities.ErrTypeAway), nil, nil},
+		}, BatchDone, 1, "primary hot(slow) hot"},
+		{"it goes on while the switch is being confirmed", batchWorld{
+			held:  []activities.Held{on("primary", 1), recovering, settling, on("hot", 7)},
 			parts: []error{typed(activities.ErrTypeAway), nil, nil},
 		}, BatchDone, 1, "primary hot(slow) hot"},
 		{"it is away for a moment, and nothing moves", batchWorld{held: []activities.Held{on("primary", 1)}, parts: []error{typed(activities.ErrTypeAway), nil}}, BatchDone, 0, "primary primary(slow)"},
@@ -95,6 +114,36 @@ func TestBatch(t *testing.T) {
 			told := tt.outcome == BatchDone || tt.outcome == BatchStopped
 			if told != (len(w.news) > 0) {
 				t.Errorf("news: %+v", w.news)
+			}
+		})
+	}
+}
+
+// A service that is away for hours makes no endless history, and people are told once.
+func TestABatchThatWaitsLong(t *testing.T) {
+	for name, tt := range map[string]struct {
+		held   []activities.Held
+		events int
+		parts  []error
+	}{
+		"the guard does not move it": {held: []activities.Held{on("primary", 1)}, parts: append(slices.Repeat([]error{typed(activities.ErrTypeAway)}, 200), nil)},
+		"the history has grown":      {held: []activities.Held{on("primary", 1)}, events: batchEvents, parts: []error{nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, b := newWorld(), &batchWorld{held: tt.held, parts: tt.parts, events: tt.events, away: 10 * time.Second}
+			result, err := b.play(t, w)
+			var again *workflow.ContinueAsNewError
+			if (tt.events > 0) != errors.As(err, &again) {
+				t.Fatalf("%+v %v", result, err)
+			}
+			waits := 0
+			for _, n := range w.news {
+				if strings.Contains(fmt.Sprint(n.Message.Lines), "waits since") {
+					waits++
+				}
+			}
+			if tt.events == 0 && (waits != 1 || result.Outcome != BatchDone) {
+				t.Errorf("told %d times that it waits, %+v", waits, result)
 			}
 		})
 	}

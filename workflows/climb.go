@@ -39,6 +39,13 @@ func (r *recovery) try(ctx workflow.Context, rung runbooks.Rung, verdict runbook
 		if due, ok = r.prepare(ctx, &rung, tier); !ok {
 			return false
 		}
+	} else if tier.Approval != nil {
+		// One that runs already is only switched to; where its tier asks for a person's agreement, that is asked first.
+		if !r.agreed(ctx, &making{tier: tier}) {
+			return false
+		}
+		due = workflow.Now(ctx).Add(rung.Within.D())
+		delete(r.gates, rung.Tier) // what was seen before a person has thought about it is old
 	}
 	// Step 2. The gate: health, readiness, version, settings of the standby.
 	if !r.gate(ctx, rung, verdict) {
@@ -51,6 +58,9 @@ func (r *recovery) try(ctx workflow.Context, rung runbooks.Rung, verdict runbook
 	// Step 4. An alert that has resolved meanwhile: look once more, before anything is changed.
 	if r.resolved && r.cameBack(ctx) {
 		return false
+	}
+	if r.current.tainted() {
+		return false // its model was hashed meanwhile
 	}
 	// Step 5. Cut over: pin the failed primary off the traffic, put the standby on it, read back.
 	if !r.cutOver(ctx, rung, verdict, due) {

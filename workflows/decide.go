@@ -44,8 +44,12 @@ type Ask struct {
 	// Drill asks for practice, of these Tiers.
 	Drill bool
 	Tiers []string
+	// GameDay asks for a recovery from an outage that is made on purpose.
+	GameDay bool
 	// Failback asks for the planned way home.
 	Failback bool
+	// Alone marks a way home that nobody asked for by hand.
+	Alone bool
 	// Looked is what a look at the active found, where the decision asked for one.
 	Looked *Glance
 }
@@ -65,7 +69,7 @@ func (a Ask) mode() string {
 // approves is the hash of the plan to which the person who asks has agreed, and
 // may agree: it is for every tier of it that asks.
 func (a Ask) approves(r runbooks.Runbook) string {
-	if a.Plan == "" {
+	if a.Plan == "" || a.GameDay && a.Role != "approver" {
 		return ""
 	}
 	for _, t := range r.Tiers {
@@ -107,9 +111,18 @@ func Decide(s GuardState, plan runbooks.Plan, ask Ask, now time.Time) Decision {
 		case !s.away():
 			return decide(Ignore, "the service is at home, on its primary")
 		}
+		switch firing := s.firing(now); {
+		case !ask.Alone:
+		case s.Paused != nil:
+			return decide(Ignore, "paused by %s since %s: %s", s.Paused.By, clock(s.Paused.Since), s.Paused.Reason)
+		case now.Before(s.CooldownUntil):
+			return decide(Ignore, "cooldown until %s", clock(s.CooldownUntil))
+		case firing != nil:
+			return decide(Ignore, "an alert fires since %s; the way home is for good times", clock(firing.StartsAt))
+		}
 		return decide(Start, "%s", ask.Trigger.Text)
 	}
-	if ask.Drill {
+	if ask.Drill || ask.GameDay {
 		switch firing := s.firing(now); {
 		case s.Running != nil:
 			return decide(Ignore, "%s %d is running since %s; a drill makes way for it", kind(s.Running.Mode), s.Running.Epoch, clock(s.Running.Started))

@@ -111,10 +111,14 @@ func (r *recovery) lookForOrphans(ctx workflow.Context) {
 
 // mayDrill refuses what makes no sense.
 func (g *guard) mayDrill(u DrillUpdate) error {
-	if u.By == "" {
+	switch {
+	case u.By == "":
 		return errors.New("who asks? a drill needs a name")
+	case u.GameDay && u.Reason == "":
+		return errors.New("a game day needs a reason: somebody will ask why the service was stopped")
+	default:
+		return nil
 	}
-	return nil
 }
 
 // askedToDrill starts a drill where the times are good. A repeated update is
@@ -124,6 +128,10 @@ func (g *guard) askedToDrill(ctx workflow.Context, u DrillUpdate) (RecoverAnswer
 	trigger := Trigger{Kind: TriggerPerson, Text: fmt.Sprintf("%s asks for a drill: %s", u.By, u.Reason), By: u.By, Received: now, OutageSince: now}
 	if u.Scheduled {
 		trigger.Kind, trigger.Text = TriggerSchedule, "scheduled drill"
+	}
+	if u.GameDay {
+		trigger.Text = fmt.Sprintf("%s holds a game day: %s", u.By, u.Reason)
+		return g.answered(ctx, Ask{Trigger: trigger, GameDay: true, Plan: u.Plan, Role: u.Role})
 	}
 	return g.answered(ctx, Ask{Trigger: trigger, Drill: true, Tiers: u.Tiers})
 }

@@ -21,6 +21,9 @@ const confirmFailures = 3
 // false where a person decides to stop.
 func (r *recovery) fenceHost(ctx workflow.Context, before bool) bool {
 	for i, f := range r.in.Runbook.FencesOf(r.in.Active.Name) {
+		if r.in.GameDay {
+			return true // the host is stopped already, on purpose, and must come back
+		}
 		if before && !f.Required || !before && r.fenced(i) {
 			continue
 		}
@@ -133,6 +136,7 @@ func (r *recovery) settle(ctx workflow.Context, rung runbooks.Rung) {
 	}
 	watching, stop := workflow.WithCancel(ctx)
 	r.settling, r.unsettle = true, stop
+	r.tell(ctx, r.color(), false)
 	result, err := do(watching, longLook, "canaries keep passing for "+window.String(), acts.Confirm, activities.ConfirmInput{
 		ProveInput: r.proveInput(r.in.Runbook.TrafficOf(rung.Tier).Front, time.Time{}), For: window, Every: every, Failures: confirmFailures,
 	})

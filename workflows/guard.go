@@ -31,7 +31,7 @@ type guard struct {
 	renew bool
 	// working is true while an event is taken out of the inbox and not done.
 	working bool
-	// telling is how many pages are being handed over.
+	// telling is how many pages are being handed over, and looks for machines that go on.
 	telling int
 	// waking is the cooldown's end for which a timer runs.
 	waking time.Time
@@ -64,7 +64,9 @@ func Guard(ctx workflow.Context, in GuardInput) error {
 		g.watch(ctx, g.state.Running.Epoch)
 	}
 	g.wakeAtCooldown(ctx)
+	g.findMachine(ctx)
 	g.keeper.start(ctx)
+	g.mindHome(ctx)
 
 	// Step 4. Deal with one event after the other.
 	for {
@@ -138,6 +140,7 @@ func (g *guard) beBorn(ctx workflow.Context) {
 
 // decide keeps a decision, for `understudy why` and the Temporal UI.
 func (g *guard) decide(ctx workflow.Context, d Decision) {
+	count(ctx, decisionsMetric, map[string]string{"service": g.state.Service, "action": string(d.Action)})
 	if d.At.IsZero() {
 		d.At = workflow.Now(ctx)
 	}

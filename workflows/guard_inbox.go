@@ -163,7 +163,7 @@ func (g *guard) asked(ctx workflow.Context, u RecoverUpdate) (RecoverAnswer, err
 	now := workflow.Now(ctx)
 	trigger := Trigger{Kind: TriggerPerson, Text: fmt.Sprintf("%s asks: %s", u.By, u.Reason), By: u.By, Received: now, OutageSince: now, TraceParent: u.TraceParent}
 	if u.Trigger != "" {
-		trigger.Kind = u.Trigger
+		trigger.Kind, trigger.Text = u.Trigger, u.Reason
 	}
 	if !u.Since.IsZero() {
 		trigger.OutageSince = u.Since
@@ -210,16 +210,24 @@ func (g *guard) mayPause(u PauseUpdate) error {
 // pause stops recoveries from starting; one that runs goes on.
 func (g *guard) pause(ctx workflow.Context, u PauseUpdate) (string, error) {
 	g.messages++
+	id := workflow.GetCurrentUpdateInfo(ctx).ID
+	if left, ok := g.state.pastPause(id); ok {
+		return left, nil // a repeated request must not undo what somebody has decided since
+	}
 	g.state.Paused = &Pause{By: u.By, Reason: u.Reason, Since: workflow.Now(ctx)}
 	left := "no recovery will start by itself"
 	if run := g.state.Running; run != nil {
 		left = fmt.Sprintf("recovery %d goes on; after it none will start by itself", run.Epoch)
 	}
+	g.state.keep(PastUpdate{ID: id, Left: left})
 	g.decide(ctx, Decision{Event: u.By + " pauses", Action: Hold, Reason: u.Reason, Override: "understudy resume " + g.state.Service})
 	return left, nil
 }
 
-func (g *guard) mayResume(ResumeUpdate) error {
+func (g *guard) mayResume(ctx workflow.Context, _ ResumeUpdate) error {
+	if _, known := g.state.pastPause(workflow.GetCurrentUpdateInfo(ctx).ID); known {
+		return nil // it is answered again
+	}
 	if g.state.Paused == nil {
 		return fmt.Errorf("%s is not paused", g.state.Service)
 	}
@@ -229,13 +237,18 @@ func (g *guard) mayResume(ResumeUpdate) error {
 // resume ends a pause, and looks again at what was held meanwhile.
 func (g *guard) resume(ctx workflow.Context, u ResumeUpdate) (string, error) {
 	g.messages++
+	id := workflow.GetCurrentUpdateInfo(ctx).ID
+	if left, ok := g.state.pastPause(id); ok {
+		return left, nil
+	}
 	g.state.Paused = nil
 	g.decide(ctx, Decision{Event: u.By + " resumes", Action: Ignore, Reason: "recoveries start again"})
-	held := g.state.Pending
-	if held == nil {
-		return "recoveries start again", nil
+	held, left := g.state.Pending, "recoveries start again"
+	if held != nil {
+		left += "; what was held is looked at now: " + held.Text
+		g.state.Pending = nil
+		g.post(func(ctx workflow.Context) error { return g.consider(ctx, Ask{Trigger: *held}) })
 	}
-	g.state.Pending = nil
-	g.post(func(ctx workflow.Context) error { return g.consider(ctx, Ask{Trigger: *held}) })
-	return "recoveries start again; what was held is looked at now: " + held.Text, nil
+	g.state.keep(PastUpdate{ID: id, Left: left})
+	return left, nil
 }

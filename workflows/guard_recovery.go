@@ -100,7 +100,7 @@ func (g *guard) launch(ctx workflow.Context, loaded activities.LoadRunbookResult
 	in := RecoveryInput{
 		Service: s.Service, Mode: ask.mode(), Tiers: ask.Tiers, Key: s.Key, Trigger: ask.Trigger, Runbook: loaded.Runbook, Active: active, Plan: plan,
 		ActiveSince: s.Since, Made: s.Made, DataEpoch: s.DataEpoch, DataKnown: s.DataKnown, Fenced: s.Fenced, Deadline: now.Add(loaded.Runbook.Policy.Deadline.D()),
-		SearchAttributes: loaded.SearchAttributes, Console: loaded.Console, Force: ask.Force, Approved: ask.approves(loaded.Runbook),
+		SearchAttributes: loaded.SearchAttributes, Console: loaded.Console, Force: ask.Force, GameDay: ask.GameDay, Approved: ask.approves(loaded.Runbook),
 	}
 	// An id that is taken belongs to a recovery of an earlier engine: the next epoch is free, or the one after it.
 	for {
@@ -114,6 +114,9 @@ func (g *guard) launch(ctx workflow.Context, loaded activities.LoadRunbookResult
 			g.keeper.resume()
 			return fmt.Errorf("start recovery %d of %s: %w", s.Epoch, s.Service, err)
 		}
+	}
+	if ask.Alone {
+		s.Homecomings = append(s.Homecomings, now)
 	}
 	s.Running = &Running{Epoch: s.Epoch, Mode: in.Mode, Trigger: ask.Trigger, Started: now, Deadline: in.Deadline}
 	s.Pending = nil
@@ -272,7 +275,8 @@ func (g *guard) adopt(ctx workflow.Context) {
 	if known.Active == "" || known.Active == s.Active {
 		return
 	}
-	s.Active, s.Since, s.Pending = known.Active, workflow.Now(ctx), nil
+	s.Active, s.Since, s.Pending, s.Made = known.Active, workflow.Now(ctx), nil, nil // the machine before was not the other one's
+	g.findMachine(ctx)
 	g.decide(ctx, Decision{Event: "another Understudy acts on " + s.Service, Action: Ignore, Reason: fmt.Sprintf("it has moved the service to %s (epoch %d)", known.Active, known.Epoch)})
 }
 

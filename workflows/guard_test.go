@@ -157,6 +157,17 @@ func TestPauseAndResume(t *testing.T) {
 	if state.Paused != nil || state.Active != "hot" || !strings.Contains(rejected, "paused by ann") {
 		t.Errorf("rejected %q; %+v\n%s", rejected, state, state.why())
 	}
+	// The first request is repeated, because its answer was lost, in a later run: it pauses nothing any more.
+	answer := ""
+	again := &testsuite.TestUpdateCallback{OnReject: func(err error) { t.Error(err) }, OnAccept: func() {}, OnComplete: func(said any, _ error) { answer, _ = said.(string) }}
+	state = w.guarded(t, &state, time.Minute, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() {
+			env.UpdateWorkflow(PauseUpdateName, "p1", again, PauseUpdate{By: "ann", Reason: "maintenance"})
+		}, 0)
+	})
+	if state.Paused != nil || answer != "no recovery will start by itself" {
+		t.Errorf("answered %q, paused: %+v", answer, state.Paused)
+	}
 }
 
 func TestAPersonAsksTwiceWithOneUpdate(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/replica"
+	"github.com/understudy-dr/understudy/activities/volumes"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -35,6 +36,8 @@ type making struct {
 	made     *activities.Made
 	restored []replica.Restored
 	cancel   workflow.CancelFunc
+	// hashing is nil where the model was hashed before it was used.
+	hashing *hashing
 	// try counts the logical attempts at the tier: each has keys of its own.
 	try      int
 	ok, done bool
@@ -77,13 +80,14 @@ func (r *recovery) activate(ctx workflow.Context, m *making) bool {
 		}})
 	}
 	shut := r.open(ctx, runbooks.StepActivate, m.tier.Name, call.Method+" "+call.URL)
-	timing, err := do(ctx, m.within(ctx, wakeStandby), "wake "+m.tier.Name, acts.CallStandby, in)
+	result, err := do(ctx, m.within(ctx, wakeStandby), "wake "+m.tier.Name, acts.CallStandby, in)
 	if err != nil {
-		shut(Failed, reason(err), timing)
+		shut(Failed, reason(err), result.Timing)
 		return false
 	}
-	shut(Done, "it took the call", timing)
-	r.report.share(&r.mark, PartProvision, timing.Ended)
+	shut(Done, "it took the call", result.Timing)
+	r.learn(result.Pace)
+	r.report.share(&r.mark, PartProvision, result.Ended)
 	return r.load(ctx, m, nil)
 }
 
@@ -136,6 +140,7 @@ func (r *recovery) mayMake(ctx workflow.Context, m *making) (activities.MachineG
 		return gate, false
 	}
 	shut(Done, join(append([]string{"nothing stands in the way"}, gate.Notes...)), gate.Timing)
+	r.learn(gate.Pace)
 	r.report.share(&r.mark, PartDecide, gate.Ended)
 	return gate, r.afford(ctx, m)
 }
@@ -159,6 +164,7 @@ func (r *recovery) bring(ctx workflow.Context, m *making, points []activities.Da
 func (r *recovery) mount(ctx workflow.Context, m *making) bool {
 	in := activities.MountVolumesInput{Effect: r.effect(ctx, m.act("mount"), m.left(ctx)), Volumes: m.tier.Volumes}
 	m.undo.push(undo{what: "the volumes of " + m.tier.Name + " unmounted", tier: m.tier.Name, ours: true, act: func(ctx workflow.Context) error {
+		m.stopHashing("the volumes are unmounted")
 		return perform(ctx, r.takingBack(), "unmount "+m.tier.Name, acts.UnmountVolumes, in)
 	}})
 	shut := r.open(ctx, runbooks.StepMount, m.tier.Name, "bringing the model")
@@ -167,15 +173,20 @@ func (r *recovery) mount(ctx workflow.Context, m *making) bool {
 		shut(Failed, reason(err), result.Timing)
 		return false
 	}
-	shut(Done, mountedText(result), result.Timing)
+	shut(Done, mountedText(result, m.tier.Volumes), result.Timing)
 	r.report.share(&r.mark, PartMount, result.Ended)
+	r.hash(ctx, m, in)
 	return true
 }
 
-func mountedText(result activities.MountVolumesResult) string {
+func mountedText(result activities.MountVolumesResult, asked []runbooks.Volume) string {
 	var parts []string
-	for _, v := range result.Mounted {
-		parts = append(parts, fmt.Sprintf("%s by %s: %d files, %.1f MB, every one as its manifest says", v.Path, v.How, v.Files, float64(v.Bytes)/1e6))
+	for i, v := range result.Mounted {
+		proven := "every one as its manifest says"
+		if asked[i].Verify == volumes.VerifySize {
+			proven = "the sizes as its manifest says"
+		}
+		parts = append(parts, fmt.Sprintf("%s by %s: %d files, %.1f MB, %s", v.Path, v.How, v.Files, float64(v.Bytes)/1e6, proven))
 	}
 	return join(parts)
 }

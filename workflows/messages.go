@@ -48,8 +48,9 @@ type AlertSignal struct {
 
 // RecoverUpdate is a person, or a prober, who asks for a recovery.
 type RecoverUpdate struct {
-	By      string `json:"by"`
-	Reason  string `json:"reason"`
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	// Trigger is one of the constants; empty is a person.
 	Trigger string `json:"trigger,omitempty"`
 	// Tier tries only this one; empty climbs the whole ladder.
 	Tier string `json:"tier,omitempty"`
@@ -74,6 +75,11 @@ type DrillUpdate struct {
 	Tiers []string `json:"tiers,omitempty"`
 	// Scheduled marks one that nobody asked for by hand.
 	Scheduled bool `json:"scheduled,omitempty"`
+	// GameDay really stops the primary, on purpose: a recovery like any other, with people watching.
+	GameDay bool `json:"game_day,omitempty"`
+	// Plan is the hash of the plan that the person saw; with Role it stands for the approval.
+	Plan string `json:"plan,omitempty"`
+	Role string `json:"role,omitempty"`
 }
 
 // FailbackUpdate asks for the planned way home.
@@ -187,6 +193,8 @@ func (t Trigger) Evidence() []runbooks.Observation {
 		domain = runbooks.ByAlert
 	case TriggerPerson:
 		domain = runbooks.ByPerson
+	case TriggerWatchdog:
+		domain = activities.ByWatchdog
 	default:
 		return nil
 	}

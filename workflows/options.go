@@ -61,6 +61,14 @@ var (
 		RetryPolicy:      &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, MaximumAttempts: 3, NonRetryableErrorTypes: []string{activities.ErrTypeFence}},
 	}
 
+	// lookForMachine: a list at a provider, beside everything else. The guard's next run tries again.
+	lookForMachine = workflow.ActivityOptions{
+		StartToCloseTimeout:    time.Minute,
+		ScheduleToCloseTimeout: 5 * time.Minute,
+		HeartbeatTimeout:       missedAfter,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
+	}
+
 	// record: to a store that may be away; nothing waits for it but the end of the recovery.
 	record = workflow.ActivityOptions{
 		StartToCloseTimeout:    5 * time.Second,

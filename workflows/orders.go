@@ -31,17 +31,24 @@ func (r *recovery) obey(ctx workflow.Context) error {
 		workflow.SetUpdateHandlerWithOptions(ctx, SkipUpdateName, func(_ workflow.Context, u StepUpdate) (string, error) {
 			return r.orderTier(u, false), nil
 		}, workflow.UpdateHandlerOptions{Validator: r.mayOrderTier}),
-		workflow.SetUpdateHandlerWithOptions(ctx, CommitUpdateName, func(_ workflow.Context, u SettleUpdate) (string, error) {
-			r.decision = &settleOrder{SettleUpdate: u}
-			r.unsettle()
+		workflow.SetUpdateHandlerWithOptions(ctx, CommitUpdateName, func(ctx workflow.Context, u SettleUpdate) (string, error) {
+			r.settled(ctx, "commit", settleOrder{SettleUpdate: u})
 			return "the service stays on " + r.report.Active, nil
 		}, workflow.UpdateHandlerOptions{Validator: r.maySettle}),
-		workflow.SetUpdateHandlerWithOptions(ctx, RollbackUpdateName, func(_ workflow.Context, u SettleUpdate) (string, error) {
-			r.decision = &settleOrder{SettleUpdate: u, rollback: true}
-			r.unsettle()
+		workflow.SetUpdateHandlerWithOptions(ctx, RollbackUpdateName, func(ctx workflow.Context, u SettleUpdate) (string, error) {
+			r.settled(ctx, "roll back", settleOrder{SettleUpdate: u, rollback: true})
 			return fmt.Sprintf("the service goes back to %s if that passes its gate and the canary; else it stays on %s", r.in.Active.Name, r.report.Active), nil
 		}, workflow.UpdateHandlerOptions{Validator: r.mayRollBack}),
 	)
+}
+
+// settled ends the confirm window by a person's decision, and keeps who made it.
+func (r *recovery) settled(ctx workflow.Context, what string, order settleOrder) {
+	r.decision = &order
+	r.report.Answers = append(r.report.Answers, Answered{
+		By: order.By, Question: "the switch to " + r.report.Active + " is provisional", Answer: what, Reason: order.Reason, At: workflow.Now(ctx),
+	})
+	r.unsettle()
 }
 
 func (r *recovery) mayOrderTier(u StepUpdate) error {
@@ -100,7 +107,7 @@ func (r *recovery) mayRollBack(u SettleUpdate) error {
 func (r *recovery) climbOnOrder(ctx workflow.Context, rung runbooks.Rung, verdict runbooks.Verdict) bool {
 	for {
 		trying, leave := workflow.WithCancel(ctx)
-		r.leave, r.ordered = leave, nil
+		r.leave, r.ordered, r.trying = leave, nil, rung.Tier
 		foot := r.undo.mark()
 		won := r.climb(trying, rung, verdict)
 		r.leave = nil
@@ -174,9 +181,11 @@ func (r *recovery) rollBack(ctx workflow.Context, rung runbooks.Rung) {
 	r.report.Made = r.in.Made
 	r.end(OutcomeRolledBack, fmt.Sprintf("back on %s, by order of %s", home.Tier, r.decision.By))
 	if made != nil {
+		r.current.stopHashing("it was rolled back")
+		r.undo.onlyOurs() // the machine, its volumes, its data: nothing of it serves any more
+		r.undo.push(r.takenOff(rung))
 		r.current = nil
-		r.undo.push(r.released(made.Tier, made.Machine))
-		r.unwind(ctx, r.undo.mark()-1)
+		r.unwind(ctx, 0)
 	}
 	r.undo.entries, r.pinned = nil, nil
 }

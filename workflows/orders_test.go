@@ -61,6 +61,23 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// What was made for a tier goes with it, down to the address at the balancer.
+func TestRollbackFromAMachineLeavesNothing(t *testing.T) {
+	w := ladderWorld("local")
+	w.runbook.Data = nil
+	w.runbook.Policy.Confirm = runbooks.Duration(time.Hour)
+	r := w.recover(t, func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() {
+			w.change(func() { w.findings[primaryURL] = runbooks.Answers })
+			order(env, RollbackUpdateName, SettleUpdate{By: "ann", Reason: "the model is older there"})
+		}, 400*time.Millisecond)
+	})
+	if r.Outcome != OutcomeRolledBack || r.Active != runbooks.PrimaryName || r.Made != nil {
+		t.Errorf("%s on %s\n%s", r.Outcome, r.Active, r.Markdown())
+	}
+	nothingLeft(t, w)
+}
+
 func TestRollbackIsRefusedWhereDataWouldBeLost(t *testing.T) {
 	w := ladderWorld("local")
 	w.runbook.Policy.Confirm = runbooks.Duration(time.Hour)

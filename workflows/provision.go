@@ -165,7 +165,7 @@ func (r *recovery) claimFirst(ctx workflow.Context, m *making) bool {
 		return true // a drill writes nothing that anybody else reads
 	}
 	options := record
-	options.ScheduleToCloseTimeout = claimBeforeMaking
+	options.ScheduleToCloseTimeout, options.StartToCloseTimeout = claimBeforeMaking, missedAfter // a dead worker's is missed as soon as any
 	shut := r.open(ctx, runbooks.StepClaim, m.tier.Name, "recording the epoch")
 	err := perform(ctx, options, "record the epoch before anything is made", acts.ClaimEpoch, activities.ClaimEpochInput{
 		Effect: r.effect(ctx, "claim", 0), Holder: r.report.Recovery,

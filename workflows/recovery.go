@@ -34,6 +34,8 @@ type RecoveryInput struct {
 	DataKnown bool  `json:"data_known,omitempty"`
 	// Force moves the service whatever the diagnosis says, by order of a person.
 	Force bool `json:"force,omitempty"`
+	// GameDay first stops the active, on purpose.
+	GameDay bool `json:"game_day,omitempty"`
 	// Tiers are those that a drill tries.
 	Tiers []string `json:"tiers,omitempty"`
 	// Approved is the hash of a plan that a person agreed to beforehand, by starting exactly that.
@@ -70,6 +72,9 @@ type recovery struct {
 	current *making
 	// budget is what was taken from the site's.
 	budget []activities.BudgetInput
+	// paces is how long steps took in earlier runs; trying is the tier about which a person may give orders.
+	paces  paces
+	trying string
 	// undoing counts the acts of taking back that still go on beside the steps.
 	undoing int
 	// mark is up to where the recovery time has been split.
@@ -127,6 +132,10 @@ func (r *recovery) run(ctx workflow.Context) {
 		r.goHome(ctx)
 		return
 	}
+	// Step 0. On a game day, and only then: stop the active, with a person's agreement.
+	if r.in.GameDay && !r.stopOnPurpose(ctx) {
+		return
+	}
 	// Step 1. Diagnose the active, from at least two failure domains.
 	verdict, why := r.diagnose(ctx)
 	if r.stopped(ctx) {
@@ -165,6 +174,7 @@ func (r *recovery) run(ctx workflow.Context) {
 			r.resumeBatches(ctx, rung)
 			// Step 5. Provisional until committed: canaries keep passing for the confirm window.
 			r.settle(ctx, rung)
+			r.startAgain(ctx)
 			return
 		}
 	}
@@ -296,9 +306,11 @@ func (r *recovery) close(ctx workflow.Context) {
 	defer cancel()
 	// What this recovery made is gone before it says that it is over: the guard holds the lock until then.
 	_ = workflow.Await(ctx, func() bool { return r.undoing == 0 })
+	r.current.stopHashing("it was not through when the recovery ended; only the sizes of the files were compared")
 	r.report.Ended = workflow.Now(ctx)
 	r.report.Question = nil
 	r.show(ctx)
+	r.measure(ctx)
 	told := workflow.SignalExternalWorkflow(ctx, GuardID(r.in.Service), "", EndedSignalName, r.report.RecoveryResult)
 	r.remember(ctx)
 	r.tell(ctx, r.color(), true)

@@ -68,8 +68,9 @@ func (r *recovery) mayAbort(u AbortUpdate) error {
 }
 
 // onAbort stops the recovery and says in which state it leaves the service.
-func (r *recovery) onAbort(_ workflow.Context, u AbortUpdate) (string, error) {
+func (r *recovery) onAbort(ctx workflow.Context, u AbortUpdate) (string, error) {
 	r.abort = &u
+	r.report.Answers = append(r.report.Answers, Answered{By: u.By, Question: "the recovery runs", Answer: "abort", Reason: u.Reason, At: workflow.Now(ctx)})
 	left := r.leaves()
 	r.cancel()
 	return left, nil
@@ -159,16 +160,33 @@ func (r *recovery) note(ctx workflow.Context, rec Record) {
 // open adds a record of something that has begun, and returns how to close it.
 func (r *recovery) open(ctx workflow.Context, step, tier, what string) (shut func(state, why string, t activities.Timing)) {
 	at := len(r.report.Timeline)
-	r.report.Timeline = append(r.report.Timeline, Record{Step: step, Tier: tier, State: InProgress, Reason: what, Started: workflow.Now(ctx)})
+	r.report.Timeline = append(r.report.Timeline, Record{Step: step, Tier: tier, State: InProgress, Reason: what, Started: r.now(ctx)})
 	r.show(ctx)
+	unwatch := r.watch(ctx, r.report.Timeline[at])
 	return func(state, why string, t activities.Timing) {
+		unwatch()
 		rec := &r.report.Timeline[at]
-		rec.State, rec.Reason, rec.Ended = state, cut(why, 1000), workflow.Now(ctx)
+		rec.State, rec.Reason, rec.Ended = state, cut(why, 1000), r.now(ctx)
 		if !t.Ended.IsZero() {
 			rec.Started, rec.Ended = t.Started, t.Ended
 		}
+		if state != InProgress {
+			clocked(ctx, stepMetric, rec.Ended.Sub(rec.Started), map[string]string{"step": step, "tier": tier, "state": state})
+		}
 		r.show(ctx)
 	}
+}
+
+// now is the workflow's clock, which stands still within a task, or the end of
+// what was measured in it meanwhile: no step begins before the one above it ended.
+func (r *recovery) now(ctx workflow.Context) time.Time {
+	now := workflow.Now(ctx)
+	for _, rec := range r.report.Timeline {
+		if rec.Ended.After(now) {
+			now = rec.Ended
+		}
+	}
+	return now
 }
 
 // show refreshes the live view of the Temporal UI.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/activities/replica"
+	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -82,6 +83,8 @@ type Report struct {
 	Answers []Answered `json:"answers,omitempty"`
 	// Advice says what a person can do now.
 	Advice []string `json:"advice,omitempty"`
+	// Past is what earlier reports say; only the report that is kept outside Temporal has it.
+	Past *reports.Past `json:"past,omitempty"`
 }
 
 // Share is one part of the recovery time.

@@ -63,6 +63,10 @@ type GuardState struct {
 	LastDrill *Ended `json:"last_drill,omitempty"`
 	// Last is how the latest recovery ended.
 	Last *Ended `json:"last,omitempty"`
+	// Reminded is when people were reminded last that the service is away from home.
+	Reminded time.Time `json:"reminded,omitzero"`
+	// Homecomings are the ways home that were taken without a person, within the last day.
+	Homecomings []time.Time `json:"homecomings,omitempty"`
 	// Pages counts the guard's own announcements.
 	Pages int64 `json:"pages,omitempty"`
 }
@@ -112,6 +116,8 @@ type SeenAlert struct {
 type PastUpdate struct {
 	ID     string        `json:"id"`
 	Answer RecoverAnswer `json:"answer"`
+	// Left is the answer to a pause or its end.
+	Left string `json:"left,omitempty"`
 }
 
 // seen finds what is known of an alert: the same labels and the same start.
@@ -158,7 +164,12 @@ func (s *GuardState) decided(d Decision) {
 
 // remember keeps the answer to an update.
 func (s *GuardState) remember(id string, answer RecoverAnswer) {
-	s.Updates = append(s.Updates, PastUpdate{ID: id, Answer: answer})
+	s.keep(PastUpdate{ID: id, Answer: answer})
+}
+
+// keep takes an update and its answer to the others; the oldest go.
+func (s *GuardState) keep(u PastUpdate) {
+	s.Updates = append(s.Updates, u)
 	if over := len(s.Updates) - maxUpdates; over > 0 {
 		s.Updates = slices.Delete(s.Updates, 0, over)
 	}
@@ -172,6 +183,16 @@ func (s *GuardState) past(id string) (RecoverAnswer, bool) {
 		}
 	}
 	return RecoverAnswer{}, false
+}
+
+// pastPause finds the answer to a pause, or its end, that was carried out before.
+func (s *GuardState) pastPause(id string) (string, bool) {
+	for _, u := range s.Updates {
+		if u.ID == id && u.Left != "" {
+			return u.Left, true
+		}
+	}
+	return "", false
 }
 
 // firing is an alert that has not resolved, and was heard of lately.

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"strings"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -78,15 +79,54 @@ func (r *recovery) message(color chat.Color) chat.Message {
 		m.Lines = append(m.Lines, r.report.Reason)
 	}
 	m.Lines = append(m.Lines, r.report.Advice...)
+	for _, a := range r.report.Answers {
+		m.Lines = append(m.Lines, cut(fmt.Sprintf("Decided: %s, by %s at %s", a.Answer, a.By, a.At.UTC().Format("15:04:05 UTC")), 300))
+	}
+	m.Actions = r.actions()
 	if r.in.Console != "" {
-		m.Links = append(m.Links, chat.Link{Text: "Details", URL: fmt.Sprintf("%s/api/v1/recoveries/%s-%d", r.in.Console, r.in.Service, r.in.Epoch)})
+		m.Links = append(m.Links, chat.Link{Text: "Details", URL: fmt.Sprintf("%s/recoveries/%s-%d", r.in.Console, r.in.Service, r.in.Epoch)})
 	}
 	return m
+}
+
+// actions are the buttons for what people may decide now: the open question,
+// the provisional switch, and the end of it all. Each is bound to what the
+// message shows; the recovery has the last word when one comes back.
+func (r *recovery) actions() []chat.Action {
+	if r.report.Outcome != "" || r.abort != nil {
+		return nil
+	}
+	id := fmt.Sprintf("%s-%d", r.in.Service, r.in.Epoch)
+	var all []chat.Action
+	add := func(text string, style chat.Style, leaves string, c chat.Choice) {
+		c.Recovery = id
+		all = append(all, chat.Action{ID: fmt.Sprintf("%s-%d", c.Verb, len(all)), Text: text, Style: style, Value: c.Value(), Leaves: cut(leaves, 280)})
+	}
+	if q := r.report.Question; q != nil {
+		for i, c := range q.Choices {
+			style := chat.Plain
+			if i == 0 {
+				style = chat.Primary
+			}
+			add(c.Answer, style, c.Leaves, chat.Choice{Verb: chat.Answer, Question: q.ID, Plan: q.Plan, Answer: c.Answer})
+		}
+	}
+	if r.settling && r.decision == nil {
+		add("commit", chat.Primary, r.in.Service+" stays on "+r.report.Active, chat.Choice{Verb: chat.Commit})
+		if r.mayRollBack(SettleUpdate{By: "somebody", Reason: "asked"}) == nil {
+			add("roll back", chat.Danger, r.in.Service+" goes back to "+r.in.Active.Name+" if that passes its gate and the canary", chat.Choice{Verb: chat.Rollback})
+		}
+	}
+	add("abort", chat.Danger, r.leaves(), chat.Choice{Verb: chat.Abort})
+	return all
 }
 
 // log is what happened since the last news.
 func (r *recovery) log() []string {
 	var lines []string
+	if id := traceID(r.in.Trigger.TraceParent); id != "" && r.news.seq == 1 {
+		lines = append(lines, "trace "+id)
+	}
 	for ; r.news.told < len(r.report.Timeline); r.news.told++ {
 		rec := r.report.Timeline[r.news.told]
 		if rec.State == InProgress {
@@ -99,4 +139,13 @@ func (r *recovery) log() []string {
 		lines = append(lines, fmt.Sprintf("%s %s%s: %s. %s", rec.Started.UTC().Format("15:04:05.000"), rec.Step, tier, rec.State, rec.Reason))
 	}
 	return lines
+}
+
+// traceID is the trace of a W3C traceparent, by which logs and traces elsewhere
+// are found.
+func traceID(parent string) string {
+	if parts := strings.Split(parent, "-"); len(parts) == 4 {
+		return parts[1]
+	}
+	return ""
 }

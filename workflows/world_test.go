@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,9 +59,11 @@ type world struct {
 	mounted, restored            map[string]bool
 	bucket, mountErr, restoreErr error
 	points                       map[int64]replica.Point
-	calls                        []string
-	budget                       BudgetState
-	batches                      []string
+	// hashes is what hashing a volume behind its service comes to.
+	hashes  func(ctx context.Context) error
+	calls   []string
+	budget  BudgetState
+	batches []string
 	// onApply is called before the load balancer takes a change.
 	onApply func()
 }
@@ -237,7 +240,28 @@ func (w *world) Announce(_ context.Context, in activities.AnnounceInput) error {
 // reportStore keeps reports in the world; Read means something else there.
 type reportStore struct{ *world }
 
+func (s reportStore) Create(ctx context.Context, name string, content []byte) error {
+	if _, err := s.Read(ctx, name); err == nil {
+		return reports.ErrExists
+	}
+	return s.Write(ctx, name, content)
+}
+
+func (s reportStore) List(_ context.Context, prefix string) (names []string, err error) {
+	s.change(func() {
+		for name := range s.files {
+			if strings.HasPrefix(name, prefix) {
+				names = append(names, name)
+			}
+		}
+	})
+	slices.Sort(names)
+	return names, nil
+}
+
 func (s reportStore) Read(_ context.Context, name string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	content, ok := s.files[name]
 	if !ok {
 		return nil, reports.ErrNone

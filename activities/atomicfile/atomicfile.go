@@ -46,6 +46,31 @@ func Write(path string, content []byte, perm fs.FileMode) error {
 	return nil
 }
 
+// Create makes the file at path with content, as Write does, and fails with
+// fs.ErrExist where there is one already: of two concurrent callers one wins,
+// and the file of the other is nowhere. The file system must know hard links.
+func Create(path string, content []byte, perm fs.FileMode) error {
+	dir := filepath.Dir(path)
+	if err := makeDirs(dir, perm); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	temp, err := os.CreateTemp(dir, TempPrefix)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	defer os.Remove(temp.Name())
+	if err := fill(temp, content, perm); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	if err := os.Link(temp.Name(), path); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	if err := syncDir(dir); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	return nil
+}
+
 func fill(f *os.File, content []byte, perm fs.FileMode) error {
 	_, err := f.Write(content)
 	if err == nil {

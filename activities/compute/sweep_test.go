@@ -33,19 +33,23 @@ func TestSweep(t *testing.T) {
 		active  []string
 		remove  bool
 		reason  string
+		unsure  string
 	}{
 		"forgotten":                           {machine: machine(), remove: true, reason: "no run needs it, and it expired 2h00m ago"},
 		"forgotten, stopped":                  {machine: machine(state(Stopped)), remove: true, reason: "no run needs it, and it expired 2h00m ago"},
 		"forgotten, pending":                  {machine: machine(state(Pending)), remove: true, reason: "no run needs it, and it expired 2h00m ago"},
 		"forgotten for long":                  {machine: machine(expires(-80 * time.Hour)), remove: true, reason: "no run needs it, and it expired 3 days ago"},
 		"this very moment":                    {machine: machine(expires(0)), remove: true, reason: "no run needs it, and it expired 0s ago"},
-		"ended by itself":                     {machine: machine(state(Gone)), remove: true, reason: "it has ended by itself, and expired 2h00m ago"},
-		"ended by itself, not expired":        {machine: machine(state(Gone), expires(time.Minute)), reason: "no run needs it; it expires in 1m"},
+		"gone":                                {machine: machine(state(Gone)), reason: "it is gone"},
+		"the guard does not answer":           {machine: machine(), unsure: "the guard of asr does not answer", reason: "the guard of asr does not answer"},
+		"another's guard does not answer":     {machine: machine(tag(TagService, "tts")), unsure: "the guard of asr does not answer", remove: true, reason: "no run needs it, and it expired 2h00m ago"},
+		"prepared":                            {machine: machine(tag(TagKeep, "stopped"), tag(TagExpires, ""), state(Stopped)), reason: "prepared: it stands by, stopped"},
+		"prepared, and left running":          {machine: machine(tag(TagKeep, "stopped")), remove: true, reason: "no run needs it, and it expired 2h00m ago"},
 		"not expired":                         {machine: machine(expires(61 * time.Minute)), reason: "no run needs it; it expires in 1h01m"},
 		"nearly expired":                      {machine: machine(expires(time.Second)), reason: "no run needs it; it expires in 1s"},
 		"foreign":                             {machine: machine(tag(TagManagedBy, "terraform")), reason: "it does not carry our tags"},
 		"without tags":                        {machine: machine(func(m *Machine) { m.Tags = nil }), reason: "it does not carry our tags"},
-		"active":                              {machine: machine(), active: []string{"i-0", "i-1"}, reason: "the service runs on it"},
+		"active":                              {machine: machine(), active: []string{"i-0", "i-1"}, reason: "asr runs on it"},
 		"another is active":                   {machine: machine(), active: []string{"i-2", ""}, remove: true, reason: "no run needs it, and it expired 2h00m ago"},
 		"of a recovery":                       {machine: machine(), runs: live("asr", 7), reason: "it belongs to the live run of asr at epoch 7, which has not ended"},
 		"of a drill":                          {machine: machine(tag(TagMode, "drill")), runs: []Run{{"tts", 7, "live"}, {"asr", 7, "drill"}}, reason: "it belongs to the drill run of asr at epoch 7, which has not ended"},
@@ -58,7 +62,11 @@ func TestSweep(t *testing.T) {
 		"an expiry in another zone, to come":  {machine: machine(tag(TagExpires, "2026-03-01T20:30:00+08:00")), reason: "no run needs it; it expires in 30m"},
 		"an expiry in another zone, and past": {machine: machine(tag(TagExpires, "2026-03-01T19:30:00+08:00")), remove: true, reason: "no run needs it, and it expired 30m ago"},
 	} {
-		findings := Sweep(Inventory{Machines: []Machine{c.machine}, Runs: c.runs, Active: c.active, Now: now})
+		in := Inventory{Machines: []Machine{c.machine}, Runs: c.runs, Active: c.active, Now: now}
+		if c.unsure != "" {
+			in.Unsure = map[string]string{"asr": c.unsure}
+		}
+		findings := Sweep(in)
 		if len(findings) != 1 {
 			t.Fatalf("%s: %+v", name, findings)
 		}
@@ -85,7 +93,7 @@ func TestCost(t *testing.T) {
 		want    float64
 	}{
 		"an hour and a half":   {machine(), 6},
-		"stopped meanwhile":    {machine(state(Stopped)), 6},
+		"stands still":         {machine(state(Stopped)), 0},
 		"gone":                 {machine(state(Gone)), 0},
 		"no price":             {machine(func(m *Machine) { m.Price = 0 }), 0},
 		"no beginning":         {machine(func(m *Machine) { m.Made = time.Time{} }), 0},

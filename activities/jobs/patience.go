@@ -15,12 +15,12 @@ import (
 // longestBackoff bounds the pause between two tries.
 const longestBackoff = 5 * time.Second
 
-// patiently tries again while the store is away, for as long as the order's patience lasts.
+// patiently tries again while the store is away, for as long as the order's patience with it lasts.
 func (x *run) patiently(ctx context.Context, try func() error) error {
 	began, pause := time.Now(), x.Backoff
 	for {
 		err := try()
-		if err == nil || !errors.Is(err, ErrUnavailable) || time.Since(began) >= x.work.Patience {
+		if err == nil || !errors.Is(err, ErrUnavailable) || time.Since(began) >= x.work.StorePatience {
 			return err
 		}
 		if sleep(ctx, pause) != nil {

@@ -36,6 +36,9 @@ type run struct {
 	confirm  *confirmer
 	failures failures
 	telling  sync.Mutex
+	// began is when the items were begun with, and had how much audio was done by then, in seconds.
+	began time.Time
+	had   float64
 }
 
 // Run takes a job and works on its items until all have an outcome, until the
@@ -51,6 +54,9 @@ func (r *Runner) Run(ctx context.Context, w Work) (Progress, error) {
 	}
 	if w.Patience == 0 {
 		w.Patience = DefaultPatience
+	}
+	if w.StorePatience == 0 {
+		w.StorePatience = w.Patience
 	}
 	x := &run{Runner: *r, work: w, ended: func() bool { return ctx.Err() != nil }}
 	if x.Backoff == 0 {
@@ -68,6 +74,7 @@ func (r *Runner) Run(ctx context.Context, w Work) (Progress, error) {
 	}
 	x.gate = newGate(x.work.Claim.Lanes, w.SlowStart)
 	x.window = newWindow(x.lease.Head())
+	x.began, x.had = time.Now(), x.lease.Head().AudioSeconds
 	x.confirm = newConfirmer(w.Confirm)
 	x.failures.ignored = w.KeepGoing
 	return x.end(ctx, x.all(ctx))
@@ -177,6 +184,7 @@ func (x *run) progress() Progress {
 	} else {
 		p.Next, p.Counts = x.window.progress()
 		p.InFlight = x.gate.within()
+		p.Speed = (p.AudioSeconds - x.had) / max(time.Since(x.began).Seconds(), 1e-3)
 	}
 	p.Done = p.Next.Item == p.Items
 	return p

@@ -64,8 +64,10 @@ type Work struct {
 	Items int64
 	// SlowStart begins with one request at a time, as after a recovery.
 	SlowStart bool
-	// Patience is how long a service or store may be away; 0 is the default, a negative one none.
+	// Patience is how long the service may be away; 0 is the default, a negative one none.
 	Patience time.Duration
+	// StorePatience is the same for the store alone: what was transcribed is held meanwhile. 0 is that of Patience.
+	StorePatience time.Duration
 	// KeepGoing goes on where every item fails in the same way.
 	KeepGoing bool
 	// Stop, once closed, ends the run in good order when what is in flight is done. The end of the context breaks that
@@ -86,6 +88,23 @@ type Progress struct {
 	InFlight int `json:"in_flight"`
 	// TotalSeconds of audio are in the manifest.
 	TotalSeconds float64 `json:"total_seconds"`
+	// Speed is how many seconds of audio were transcribed a second since this run began; 0 before the first.
+	Speed float64 `json:"speed,omitempty"`
 	// Done means that each item has its outcome: the job wants to be finished.
 	Done bool `json:"done"`
+}
+
+// Settled is how many items have an outcome.
+func (p Progress) Settled() int64 { return p.Succeeded + p.Failed + p.Quarantined }
+
+// Left is how long the rest will take at the present speed; false where nobody can say.
+func (p Progress) Left() (time.Duration, bool) {
+	if p.Speed <= 0 || p.Items == 0 {
+		return 0, false
+	}
+	rest := p.TotalSeconds * float64(p.Items-p.Succeeded-p.Failed-p.Quarantined) / float64(p.Items)
+	if p.Failed+p.Quarantined == 0 {
+		rest = p.TotalSeconds - p.AudioSeconds
+	}
+	return time.Duration(max(rest, 0) / p.Speed * float64(time.Second)), true
 }

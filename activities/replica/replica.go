@@ -33,6 +33,9 @@ var (
 // Prefix is where an epoch replicates to, below the runbook's replica or bucket.
 func Prefix(base string, epoch int64) string { return fmt.Sprintf("%s/epoch-%d", base, epoch) }
 
+// DrillPrefix is where the machine of a drill writes: nobody ever restores from there.
+func DrillPrefix(base string, epoch int64) string { return fmt.Sprintf("%s/drill-%d", base, epoch) }
+
 // Point is how far a replica is.
 type Point struct {
 	// Epoch whose prefix it is.

@@ -1,7 +1,9 @@
 // Package reports keeps the reports of recoveries outside Temporal, readable
 // with no worker and no engine.
 //
-// The implementations of [Store] are disk and s3.
+// The implementations of [Store] are disk and s3. [Keep] writes a report into
+// them and chains it to the one before, [Verify] sees whether any was changed or
+// is missing, [Recall] tells what earlier ones say about the time that steps take.
 package reports
 
 import (
@@ -21,6 +23,8 @@ const maxName = 512
 var (
 	// ErrNone means that there is no such report.
 	ErrNone = errors.New("no such report")
+	// ErrExists means that there is a report of this name already.
+	ErrExists = errors.New("there is such a report already")
 	// ErrName means that a name cannot be that of a report.
 	ErrName = errors.New("not a name of a report")
 )
@@ -36,6 +40,9 @@ type Store interface {
 	// Write keeps a report. Writing the same name again replaces it, in one atomic step. It is durable when Write
 	// returns nil. Other names, and more than MaxSize, are errors; those of names wrap ErrName.
 	Write(ctx context.Context, name string, content []byte) error
+	// Create keeps a report as Write does, and returns ErrExists where there is one of this name already: of two callers
+	// at once, one wins. ErrExists may also follow an own try whose answer was lost: read what is there.
+	Create(ctx context.Context, name string, content []byte) error
 	// Read returns a report, or ErrNone.
 	Read(ctx context.Context, name string) ([]byte, error)
 	// List returns the names that begin with a prefix, in ascending order of their bytes; none for a prefix with

@@ -78,3 +78,19 @@ type Verifier interface {
 	// ErrWrong stays for its service until somebody decides. A key that mounted nothing is ErrRefused.
 	Verify(ctx context.Context, key string, v runbooks.Volume, tell func(Progress)) error
 }
+
+// Proof is how far a volume in its bucket has been proven.
+type Proof struct {
+	Version string
+	Files   int
+	Bytes   int64
+	// Proven are the bytes that were hashed, now or before, and are right.
+	Proven int64
+}
+
+// Prover proves a volume in its bucket, before any disaster.
+type Prover interface {
+	// Prove compares the volume with its manifest, hashing what was never hashed for as long as within says. What is left
+	// is for the next time. A wrong file is ErrWrong, with its name and both hashes.
+	Prove(ctx context.Context, v runbooks.Volume, within time.Duration) (Proof, error)
+}

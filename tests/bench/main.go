@@ -4,7 +4,7 @@
 // All of a row are measured in one run, in turns or at the same moment, so that
 // whatever else the machine does hits them alike. No figure is asserted.
 //
-//	bench [-rounds N] [-repeats N] [NAME...]
+//	bench [-rounds N] [-repeats N] [-items N] [NAME...]
 //
 // A benchmark is one file and one line of the list below.
 package main
@@ -26,9 +26,14 @@ import (
 // benchmarks in the order of the table's groups.
 var benchmarks = []benchmark{
 	{"hot", "webhook in, traffic on the hot standby, verified", hotSwitch},
+	{"cold", "webhook in, a cold standby made, verified", coldStandby},
 	{"kill-get", "primary killed under GETs", killedUnderGETs},
 	{"kill-post", "primary killed under POSTs", killedUnderPOSTs},
 	{"hang", "primary hangs", hung},
+	{"batch", "a batch of real audio beside a bare loop", batchThroughput},
+	{"far-batch", "a batch on another machine's recognizer", farThroughput},
+	{"batch-killed", "killed in the middle of a batch", batchKilled},
+	{"many", "a batch of many items", manyItems},
 }
 
 // benchmark is one group of the table.
@@ -47,6 +52,8 @@ type bench struct {
 	disk *disk
 	// rounds are recoveries of the hot switch, repeats those of each fault.
 	rounds, repeats int
+	// items are those of the large batch.
+	items int
 	// telling shows how far it is, where somebody looks on.
 	telling bool
 	title   string
@@ -57,9 +64,14 @@ func main() {
 		fail(serveSpeech(os.Args[2:]))
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == storeCommand {
+		fail(serveStore(os.Args[2:]))
+		return
+	}
 	b := &bench{telling: term.IsTerminal(int(os.Stderr.Fd()))}
 	flag.IntVar(&b.rounds, "rounds", 40, "recoveries of the hot switch")
 	flag.IntVar(&b.repeats, "repeats", 3, "repeats of each fault")
+	flag.IntVar(&b.items, "items", 100_000, "items of the large batch")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -75,8 +87,8 @@ func fail(err error) {
 
 // main runs the benchmarks and prints the table of those that came to an end.
 func (b *bench) main(ctx context.Context, names []string) (err error) {
-	if b.rounds < 1 || b.repeats < 1 {
-		return errors.New("rounds and repeats are at least 1")
+	if b.rounds < 1 || b.repeats < 1 || b.items < 9 {
+		return errors.New("rounds and repeats are at least 1, items at least 9")
 	}
 	chosen, err := choose(names)
 	if err != nil {

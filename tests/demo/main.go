@@ -1,7 +1,7 @@
-// Demo plays one story with real parts: a speech service is in use, its primary
-// is killed, and Understudy brings it back on the hot standby; then that one is
-// killed too, and Understudy makes a cold one, while people watch. Only Slack is
-// a fake.
+// Demo plays one story with real parts: a speech service is in use, a batch of
+// audio is being transcribed, its primary is killed, and Understudy brings it back
+// on the hot standby; then that one is killed too, and Understudy makes a cold
+// one, while people watch. The batch goes on each time. Only Slack is a fake.
 //
 // On a terminal everything stays up for a look around until Ctrl-C; in a pipe,
 // or with DEMO=once, it ends by itself. Exit status: 0 where the service was
@@ -83,6 +83,7 @@ func play(ctx context.Context, s *show, dir string) error {
 		return err
 	}
 	defer st.close()
+	s.text(normal, "The console, where people watch and press buttons: %s/", st.scene.Understudy.URL)
 
 	s.section("Good times")
 	c, err := openDoors(ctx, s, st)
@@ -91,14 +92,25 @@ func play(ctx context.Context, s *show, dir string) error {
 	}
 	defer c.close()
 
-	played, err := playActs(ctx, s, st, t, c)
+	b, err := beginBatch(ctx, s, st, c.all().median)
+	if err != nil {
+		return err
+	}
+
+	played, err := playActs(ctx, s, st, t, c, b)
 	if err != nil {
 		return err
 	}
 	c.close()
+	var done transcribed
+	if played[len(played)-1].recovered() && len(played) == len(acts) {
+		if done, err = finishBatch(ctx, s, st, b); err != nil {
+			return err
+		}
+	}
 
 	keeps := s.live && os.Getenv("DEMO") != "once"
-	end := showResults(ctx, s, st, played, c.all(), keeps)
+	end := showResults(ctx, s, st, played, c.all(), done, keeps)
 	if keeps {
 		s.blank()
 		s.text(dim, "Everything stays up for a look around. Ctrl-C ends it.")

@@ -14,7 +14,7 @@ import (
 )
 
 // showResults shows what the story comes to, and returns nil where it ended as it should.
-func showResults(ctx context.Context, s *show, st *stage, all []played, t tally, keeps bool) error {
+func showResults(ctx context.Context, s *show, st *stage, all []played, t tally, done transcribed, keeps bool) error {
 	s.section("What people saw in Slack")
 	err := showSlack(ctx, s, st, all)
 	last := all[len(all)-1]
@@ -32,6 +32,9 @@ func showResults(ctx context.Context, s *show, st *stage, all []played, t tally,
 		showTimes(s, p, objectivesOf(st.runbook, p.tier))
 	}
 	s.blank()
+	if done.report.Items > 0 {
+		done.outcome(s)
+	}
 	for i, p := range all {
 		next := time.Time{}
 		if i+1 < len(all) {
@@ -115,10 +118,11 @@ func showLinks(s *show, st *stage, all []played, keeps bool) {
 		reports = append(reports, filepath.Join(u.Options.Site.DataDir, "reports", workflows.ReportName(service, p.recovery.Report.Epoch)+".md"))
 	}
 	for _, link := range [][2]string{
+		{"console", u.URL + "/"},
 		{"Temporal UI", strings.Join(pages, "\n")},
 		{"API", strings.Join(answers, "\n")},
 		{"report", strings.Join(reports, "\n")},
-		{"command", fmt.Sprintf("bin/understudy --server %s why %s", u.URL, service)},
+		{"command", fmt.Sprintf("bin/understudy --server %s why %s\nbin/understudy --server %s batch status %s", u.URL, service, u.URL, service)},
 		{"Prometheus", "http://" + st.prometheus.Address + "/alerts"},
 		{"runbook", runbookFile},
 	} {

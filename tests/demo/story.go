@@ -91,15 +91,15 @@ func openDoors(ctx context.Context, s *show, st *stage) (*clients, error) {
 }
 
 // playActs plays one act after the other, up to one that does not end well.
-func playActs(ctx context.Context, s *show, st *stage, t *timeline, c *clients) (all []played, err error) {
+func playActs(ctx context.Context, s *show, st *stage, t *timeline, c *clients, b *batch) (all []played, err error) {
 	for _, a := range acts {
 		if len(all) > 0 {
-			if err := interlude(ctx, s, st, c, a.victim); err != nil {
+			if err := interlude(ctx, s, st, c, b, a.victim); err != nil {
 				return all, err
 			}
 		}
 		s.section(a.title)
-		p, err := tragedy(ctx, s, st, t, c, a)
+		p, err := tragedy(ctx, s, st, t, c, b, a)
 		if err != nil {
 			return all, err
 		}
@@ -111,11 +111,14 @@ func playActs(ctx context.Context, s *show, st *stage, t *timeline, c *clients) 
 }
 
 // interlude waits until the cooldown is over and a standby has been in use for a while.
-func interlude(ctx context.Context, s *show, st *stage, c *clients, standby string) error {
+func interlude(ctx context.Context, s *show, st *stage, c *clients, b *batch, standby string) error {
 	s.section("The " + standby + " standby serves")
 	err := await(ctx, patience, lookAtRecovery, func() (bool, error) {
 		t := c.all()
-		s.progress("%s", t)
+		s.progress("%s   %s", t, b)
+		if _, err := b.look(ctx); err != nil {
+			return false, st.died() // it is asked again
+		}
 		var detail triggers.ServiceDetail
 		if err := st.scene.Understudy.Get(ctx, "/api/v1/services/"+service, &detail); err != nil {
 			return false, st.died() // it is asked again
@@ -132,11 +135,13 @@ func interlude(ctx context.Context, s *show, st *stage, c *clients, standby stri
 		return err
 	}
 	s.text(normal, "%d answers from it so far. The history has %d transcriptions by now; Litestream replicates each to S3.", c.all().by[standby], len(rows))
+	now := b.seen()
+	s.text(normal, "The batch has %d of %d recordings done.", now.Succeeded, now.Items)
 	return nil
 }
 
 // tragedy kills a server and shows what happens, until the recovery is over.
-func tragedy(ctx context.Context, s *show, st *stage, t *timeline, c *clients, a act) (played, error) {
+func tragedy(ctx context.Context, s *show, st *stage, t *timeline, c *clients, b *batch, a act) (played, error) {
 	earlier, err := recoveries(ctx, st.scene.Understudy)
 	if err != nil {
 		return played{}, err
@@ -148,6 +153,7 @@ func tragedy(ctx context.Context, s *show, st *stage, t *timeline, c *clients, a
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go watchBalancer(watching, st.scene, t)
+	go b.watch(watching, t)
 	p, asked := played{act: a, kill: kill}, time.Time{}
 	err = await(ctx, actPatience, redraw, func() (bool, error) {
 		if time.Since(asked) >= lookAtRecovery {
@@ -158,7 +164,7 @@ func tragedy(ctx context.Context, s *show, st *stage, t *timeline, c *clients, a
 			}
 		}
 		t.flush(false)
-		s.progress("%5.1f s after the kill   %s", time.Since(kill).Seconds(), c.all())
+		s.progress("%5.1f s after the kill   %s   %s", time.Since(kill).Seconds(), c.all(), b)
 		return p.recovery.Report.Outcome != "", st.died()
 	})
 	t.flush(true)

@@ -26,12 +26,14 @@ func run(t *testing.T, program string, args ...string) string {
 func TestPrometheusLoadsConfigurationAndRules(t *testing.T) {
 	promtool := needs(t, "promtool", "prometheus")
 	run(t, promtool, "check", "config", shipped(t, "prometheus/prometheus.yml"))
-	run(t, promtool, "check", "rules", shipped(t, "prometheus/speech.rules.yml"))
+	for _, file := range []string{"speech", "watchdog", "understudy", "gpu"} {
+		run(t, promtool, "check", "rules", shipped(t, "prometheus/"+file+".rules.yml"))
+	}
 }
 
 func TestAlertRulesFireWhenTheyShould(t *testing.T) {
 	promtool := needs(t, "promtool", "prometheus")
-	run(t, promtool, "test", "rules", "testdata/speech.rules.test.yml")
+	run(t, promtool, "test", "rules", "testdata/speech.rules.test.yml", "testdata/understudy.rules.test.yml")
 }
 
 func TestAlertsFindTheirWay(t *testing.T) {
@@ -43,6 +45,9 @@ func TestAlertsFindTheirWay(t *testing.T) {
 		"alertname=SpeechServiceDown service=fun-asr severity=critical":            "understudy,people",
 		"alertname=SpeechServiceErrors service=sambert-hifigan severity=critical":  "understudy,people",
 		"alertname=SpeechProbesMissing severity=warning":                           "people",
+		"alertname=UnderstudyDown severity=critical":                               "people",
+		"alertname=GPUOffTheBus severity=critical":                                 "people",
+		"alertname=Watchdog site=dc-a severity=none":                               "understudy",
 		"alertname=SpeechServiceDownstream service=fun-asr severity=informational": "people",
 	} {
 		out := run(t, amtool, append([]string{"config", "routes", "test", "--config.file=" + file}, strings.Fields(alert)...)...)

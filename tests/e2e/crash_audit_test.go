@@ -31,6 +31,10 @@ import (
 // standby that is held or one to which HAProxy moves by itself.
 func (s *crashScene) steps() []string {
 	switch {
+	case s.options.Cloud:
+		return []string{"diagnose", "gate hot", "claim cold", "check cold", "provision cold", "boot cold", "load cold", "gate cold", "prove cold", "cut over cold", "verify cold", "fence host primary", "settle cold"}
+	case s.options.Cold:
+		return []string{"diagnose", "gate hot", "claim cold", "check cold", "mount cold", "restore cold", "provision cold", "boot cold", "load cold", "gate cold", "prove cold", "cut over cold", "verify cold", "fence host primary", "settle cold"}
 	case !s.options.Held:
 		return []string{"diagnose", "gate hot", "cut over hot", "verify hot", "fence host primary", "settle hot"}
 	case s.options.Required:
@@ -42,10 +46,18 @@ func (s *crashScene) steps() []string {
 
 // verdict is what a diagnosis finds in this scene.
 func (s *crashScene) verdict() string {
-	if s.options.Held {
-		return string(runbooks.Hung)
+	if s.options.dead() {
+		return string(runbooks.Dead)
 	}
-	return string(runbooks.Dead)
+	return string(runbooks.Hung)
+}
+
+// standby is the tier that takes the traffic.
+func (s *crashScene) standby() string {
+	if s.options.Cold {
+		return runbooks.TierCold
+	}
+	return runbooks.TierHot
 }
 
 // finished waits for the end of the one recovery, of its announcement and of
@@ -70,10 +82,14 @@ func (s *crashScene) finished(t *testing.T) workflows.Report {
 func (s *crashScene) audit(t *testing.T, r workflows.Report) {
 	t.Helper()
 	wantOutcome(t, r, workflows.OutcomeRecovered, s.verdict())
-	if r.Epoch != 1 || r.Active != "hot" || !r.Committed || r.Lost != "" {
+	if r.Epoch != 1 || r.Active != s.standby() || !r.Committed || r.Lost != "" {
 		t.Errorf("epoch %d, active %s, committed %v, lost %q", r.Epoch, r.Active, r.Committed, r.Lost)
 	}
-	servers(t, s.Scene, "MAINT", "UP")
+	if s.options.Cold {
+		s.auditMachine(t)
+	} else {
+		servers(t, s.Scene, "MAINT", "UP")
+	}
 	s.auditTimeline(t, r)
 	s.auditReports(t, r)
 	s.auditEpoch(t)
@@ -91,11 +107,15 @@ func (s *crashScene) auditTimeline(t *testing.T, r workflows.Report) {
 	for _, rec := range r.Timeline {
 		step := strings.TrimSpace(rec.Step + " " + rec.Tier)
 		steps = append(steps, step)
-		if rec.State != workflows.Done || rec.Started.IsZero() || rec.Ended.Before(rec.Started) {
+		state := workflows.Done
+		if s.options.Cold && step == "gate hot" {
+			state = workflows.Refused // it is dead
+		}
+		if rec.State != state || rec.Started.IsZero() || rec.Ended.Before(rec.Started) {
 			t.Errorf("%s is %s, from %s to %s: %s", step, rec.State, rec.Started, rec.Ended, rec.Reason)
 		}
-		// Running standbys are asked together with the diagnosis.
-		if rec.Step != runbooks.StepGate && rec.Started.Before(before) {
+		// Running standbys are asked together with the diagnosis, and data is restored while volumes are mounted.
+		if rec.Step != runbooks.StepGate && rec.Step != runbooks.StepRestore && rec.Started.Before(before) {
 			t.Errorf("%s began at %s, before the step above it had ended at %s", step, rec.Started, before)
 		}
 		before = rec.Ended
@@ -147,7 +167,7 @@ func (s *crashScene) auditEpoch(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	record, err := s3store.New(api, at).Read(ctx, "fun-asr")
-	if err != nil || record.Epoch != 1 || record.Active != "hot" || !strings.HasPrefix(record.Holder, workflows.RecoveryID("fun-asr", 1)+" @ ") {
+	if err != nil || record.Epoch != 1 || record.Active != s.standby() || !strings.HasPrefix(record.Holder, workflows.RecoveryID("fun-asr", 1)+" @ ") {
 		t.Errorf("the epoch store holds %+v, %v", record, err)
 	}
 }
@@ -157,7 +177,7 @@ func (s *crashScene) auditEpoch(t *testing.T) {
 func (s *crashScene) auditFence(t *testing.T) {
 	t.Helper()
 	want := int64(1)
-	if !s.options.Held {
+	if s.options.dead() {
 		want = 0 // the primary is dead already, which is seen before anything is sent
 	}
 	if n := s.fenced.Load(); n != want {

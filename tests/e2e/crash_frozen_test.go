@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/tests/harness"
 	"github.com/understudy-dr/understudy/workflows"
 )
@@ -45,6 +46,38 @@ func (s *crashScene) playFrozen(t *testing.T) {
 	r = ended(t, s.Understudy, 2)
 	wantOutcome(t, r, workflows.OutcomeRecovered, s.verdict())
 	servers(t, s.Scene, "MAINT", "UP")
+}
+
+// playOvertaken stops Understudy just before it tells HAProxy, and lets another
+// one on the same engine finish. The first wakes before its time is over: what
+// it still does changes nothing.
+func (s *crashScene) playOvertaken(t *testing.T) {
+	t.Helper()
+	s.haproxy.After("show servers state", 2, s.freeze)
+	since := time.Now()
+	s.acknowledge(t, firing(t, since))
+	s.awaitKill(t)
+
+	first := s.Understudy
+	t.Cleanup(first.Kill)
+	o := first.Options
+	o.Name, o.Site.Listen, o.Site.DataDir = "second", runbooks.Listen{}, ""
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var err error
+	if s.Understudy, err = harness.StartUnderstudy(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	r := s.finished(t)
+	set := s.haproxy.Passed("set server")
+	first.Thaw()
+	guard(t, first, func(g workflows.GuardState) bool { return atRest(g) && g.Active == runbooks.TierHot }) // it is awake
+	call(t, s.Front, 5*time.Second).answers(t, 20)
+	if told := s.haproxy.Passed("set server") - set; told != 0 {
+		t.Errorf("the one that woke late has told HAProxy %d things", told)
+	}
+	s.audit(t, r)
+	s.redeliver(t, since)
 }
 
 // freeze stops every thread of Understudy at this moment. The answer that it

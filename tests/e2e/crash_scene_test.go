@@ -9,10 +9,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/understudy-dr/understudy/runbooks"
+	"github.com/understudy-dr/understudy/tests/ec2/ec2fixture"
 	"github.com/understudy-dr/understudy/tests/harness"
 )
 
@@ -31,7 +33,12 @@ type crashOptions struct {
 	Within time.Duration
 	// Cluster runs the Temporal server in a process of its own.
 	Cluster bool
+	// Cold has primary and hot standby both dead, and a cold tier; Cloud makes its machine in EC2, else here.
+	Cold, Cloud bool
 }
+
+// dead reports whether the primary is dead when Understudy looks at it; else it hangs.
+func (o crashOptions) dead() bool { return !o.Held || o.Cold }
 
 // crashScene is a scene in which everything that Understudy says to a part goes
 // through a tap.
@@ -43,6 +50,11 @@ type crashScene struct {
 	epochs  string
 
 	webhook, primary, hot, front, haproxy, epoch, slack, fence *harness.Tap
+	// launch is the one before the doorbell that a machine made here rings when it starts, machine the one before
+	// that machine, cloud the one before EC2. The tap of the epochs is that of all S3.
+	launch, machine, cloud *harness.Tap
+	// account is the EC2 of a scene that makes its machine there.
+	account *ec2fixture.Site
 	// fenced counts the requests for a fence that were carried out.
 	fenced atomic.Int64
 	// killed is closed once the hook of the test has acted.
@@ -75,10 +87,14 @@ func setCrashScene(t *testing.T, store *harness.MinIOServer, o crashOptions) *cr
 		}
 		t.Cleanup(func() { s.engine.Kill() })
 	}
-	s.Scene = setScene(t, harness.SceneOptions{
+	scene := harness.SceneOptions{
 		Held: o.Held, Inter: 100 * time.Millisecond, Without: true, Env: s.env(),
 		Edit: func(r *runbooks.Runbook, site *runbooks.Site) { s.wire(t, r, site) },
-	})
+	}
+	if o.Cold {
+		scene.Cold, scene.Store, scene.History = true, store, !o.Cloud
+	}
+	s.Scene = setScene(t, scene)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	if err := s.StartUnderstudy(ctx); err != nil {
@@ -86,7 +102,9 @@ func setCrashScene(t *testing.T, store *harness.MinIOServer, o crashOptions) *cr
 	}
 	s.webhook = s.tap(t, harness.TapHTTP, s.Understudy.URL)
 	guard(t, s.Understudy, atRest)
-	if o.Held {
+	if o.Cold {
+		s.ruin(t)
+	} else if o.Held {
 		if err := s.Primary.Freeze(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -114,12 +132,15 @@ func (s *crashScene) env() []string {
 func (s *crashScene) wire(t *testing.T, r *runbooks.Runbook, site *runbooks.Site) {
 	t.Helper()
 	confirm := strings.TrimPrefix(s.Primary.URL, "http://")
-	if s.options.Held {
+	if !s.options.dead() {
 		// A tap cannot refuse connections as a dead primary does; a hung one takes them.
 		s.primary = s.tap(t, harness.TapHTTP, s.Primary.URL)
 		r.Primary.URL = s.primary.URL()
 	}
-	s.hot = s.tap(t, harness.TapHTTP, s.Hot.URL)
+	if !s.options.Cold {
+		s.hot = s.tap(t, harness.TapHTTP, s.Hot.URL)
+		r.Tiers[0].URL = s.hot.URL()
+	}
 	s.front = s.tap(t, harness.TapHTTP, s.Front)
 	s.haproxy = s.tap(t, harness.TapLine, s.HAProxy.Socket)
 	s.slack = s.tap(t, harness.TapHTTP, strings.TrimSuffix(s.Slack.URL, "/api/"))
@@ -131,7 +152,6 @@ func (s *crashScene) wire(t *testing.T, r *runbooks.Runbook, site *runbooks.Site
 		Confirm: &runbooks.Confirm{Kind: "tcp-closed", Address: confirm},
 	}}
 	r.Policy.Confirm, r.Policy.ConfirmEvery = runbooks.Duration(500*time.Millisecond), runbooks.Duration(100*time.Millisecond)
-	r.Tiers[0].URL = s.hot.URL()
 	if s.options.Within > 0 {
 		r.Tiers[0].Within = runbooks.Duration(s.options.Within)
 	}
@@ -141,6 +161,9 @@ func (s *crashScene) wire(t *testing.T, r *runbooks.Runbook, site *runbooks.Site
 	access.Endpoint = s.epoch.URL()
 	site.S3 = map[string]runbooks.S3{"default": access}
 	site.Epochs = &runbooks.EpochStore{Kind: "s3", URL: s.epochs}
+	if s.options.Cold {
+		s.wireCold(t, r, site)
+	}
 }
 
 func (s *crashScene) tap(t *testing.T, make func(part string) (*harness.Tap, error), part string) *harness.Tap {
@@ -177,6 +200,20 @@ func (s *crashScene) kill() harness.Fate {
 	s.clock.mark(&s.clock.killed)
 	close(s.killed)
 	return harness.Fate(s.engine != nil)
+}
+
+// strike ends Understudy at a moment between two others, whose exchange goes on.
+// It does not wait for the end: even a killed process that reads a mount stays
+// until the mount has answered.
+func (s *crashScene) strike() harness.Fate {
+	struck := s.Understudy.Process
+	struck.Signal(syscall.SIGKILL)
+	go func() {
+		<-struck.Done()
+		s.clock.mark(&s.clock.killed)
+		close(s.killed)
+	}()
+	return harness.GoOn
 }
 
 // restart starts what was killed again.

@@ -136,6 +136,7 @@ func TestTwoUnderstudys(t *testing.T) {
 	var site runbooks.Site
 	s := setScene(t, harness.SceneOptions{Edit: func(r *runbooks.Runbook, sf *runbooks.Site) {
 		keeps(store)(r, sf)
+		sf.Epochs.Patience = runbooks.Duration(3 * time.Second) // a store that is slow, and not away, is no licence to act
 		r.Policy.Confirm = runbooks.Duration(4 * time.Second)
 		site = *sf
 	}})

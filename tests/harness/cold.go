@@ -30,35 +30,50 @@ type Cold struct {
 	Port, Admin int
 	// Mount is where the model is mounted, Source where it lives.
 	Mount, Source string
+	// shared says that the store is not the scene's own.
+	shared bool
 }
 
-// startCold starts the store and puts the model into it.
-func startCold(ctx context.Context, dir string, port, storePort int) (*Cold, error) {
-	c := &Cold{Port: port, Admin: FreePort(), Mount: filepath.Join(dir, "mnt", "asr"), Source: "s3://" + ModelBucket + "/asr-" + ModelVersion}
+// startCold starts the store, where there is none yet, and puts the model into it.
+func startCold(ctx context.Context, o SceneOptions) (*Cold, error) {
+	c := &Cold{
+		MinIO: o.Store, Port: o.ColdPort, Admin: FreePort(), Mount: filepath.Join(o.Dir, "mnt", "asr"), Source: "s3://" + ModelBucket + "/asr-" + ModelVersion,
+		shared: o.Store != nil,
+	}
 	if c.Port == 0 {
 		c.Port = FreePort()
 	}
-	store := filepath.Join(dir, "store")
+	if c.shared {
+		return c, nil
+	}
+	store := filepath.Join(o.Dir, "store")
 	if err := os.MkdirAll(store, 0o755); err != nil {
 		return nil, err
 	}
-	if storePort == 0 {
-		storePort = FreePort()
+	port := o.StorePort
+	if port == 0 {
+		port = FreePort()
 	}
 	var err error
-	if c.MinIO, err = MinIOAt(ctx, store, storePort); err != nil {
+	if c.MinIO, err = MinIOAt(ctx, store, port); err != nil {
 		return nil, err
 	}
+	return c, c.MinIO.Stock(ctx)
+}
+
+// Stock puts into a store what scenes with a cold tier need there: the model,
+// and a bucket for histories.
+func (m *MinIOServer) Stock(ctx context.Context) error {
 	for _, bucket := range []string{ModelBucket, HistoryBucket} {
-		if err := c.MinIO.CreateBucket(ctx, bucket); err != nil {
-			return c, err
+		if err := m.CreateBucket(ctx, bucket); err != nil {
+			return err
 		}
 	}
 	model, err := BuildModel(ctx, "asr", ModelVersion)
 	if err != nil {
-		return c, err
+		return err
 	}
-	return c, c.MinIO.Upload(ctx, ModelBucket, "asr-"+ModelVersion, model)
+	return m.Upload(ctx, ModelBucket, "asr-"+ModelVersion, model)
 }
 
 // Tier is the cold tier as a runbook describes it. Its process keeps no history where history is empty.

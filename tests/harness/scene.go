@@ -52,6 +52,8 @@ type SceneOptions struct {
 	Fall  int
 	// Cold adds a cold tier: a store with the model, and a place at HAProxy for a machine that is still to be made.
 	Cold bool
+	// Store is a stocked store for scenes side by side; default one of the scene's own.
+	Store *MinIOServer
 	// History lets primary and hot keep their transcriptions, in one database, which Litestream replicates to the
 	// store of the cold tier; the cold standby goes on with it.
 	History bool
@@ -116,7 +118,7 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 	}
 	if o.Cold {
 		tell("S3", "MinIO, with the model for machines that are still to be made")
-		if s.Cold, err = startCold(ctx, o.Dir, o.ColdPort, o.StorePort); err != nil {
+		if s.Cold, err = startCold(ctx, o); err != nil {
 			return s, err
 		}
 	}
@@ -153,6 +155,9 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 	tell("Understudy", "with a Temporal server of its own")
 	return s, s.StartUnderstudy(ctx)
 }
+
+// Edit changes runbook and site file of an Understudy that is still to be started.
+func (s *Scene) Edit(edit func(r *runbooks.Runbook, s *runbooks.Site)) { s.options.Edit = edit }
 
 // StartUnderstudy starts Understudy with the scene's runbook.
 func (s *Scene) StartUnderstudy(ctx context.Context) (err error) {
@@ -222,7 +227,14 @@ backend %[2]s
 }
 
 // replica is where the history is replicated to, below a prefix for each epoch.
-func (s *Scene) replica() string { return "s3://" + HistoryBucket + "/" + s.options.Service }
+// Scenes that share a store keep apart by their ports.
+func (s *Scene) replica() string {
+	base := "s3://" + HistoryBucket + "/" + s.options.Service
+	if s.Cold.shared {
+		base += fmt.Sprintf("-%d", s.Cold.Port)
+	}
+	return base
+}
 
 // backend is the service's name at HAProxy.
 func (s *Scene) backend() string { return strings.ReplaceAll(s.options.Service, "-", "_") }
@@ -304,8 +316,8 @@ func (s *Scene) Stop() {
 		}
 	}
 	parts = append(parts, s.Litestream)
-	if s.Cold != nil && s.Cold.MinIO != nil {
-		defer Clear(s.Dir) // last: the mounts, which are meant to outlive Understudy, but not the scene
+	defer Clear(s.Dir) // last: the mounts, which are meant to outlive Understudy, but not the scene
+	if s.Cold != nil && s.Cold.MinIO != nil && !s.Cold.shared {
 		parts = append(parts, s.Cold.MinIO.Process)
 	}
 	for _, p := range parts {

@@ -37,6 +37,9 @@ type Tap struct {
 	told   func(request string)
 }
 
+// listenTries: a port that was free a moment ago may be another program's by now.
+const listenTries = 5
+
 // Fate is what becomes of an exchange.
 type Fate bool
 
@@ -71,8 +74,15 @@ func TapHTTP(part string) (*Tap, error) { return startTap(part, httpFraming{}) }
 func TapLine(part string) (*Tap, error) { return startTap(part, lineFraming{}) }
 
 func startTap(part string, f framing) (*Tap, error) {
-	address := Address(FreePort())
-	l, err := net.Listen("tcp", address)
+	var l net.Listener
+	var address string
+	var err error
+	for range listenTries {
+		address = Address(FreePort())
+		if l, err = net.Listen("tcp", address); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("tap %s: %w", part, err)
 	}

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+
+	"github.com/google/uuid"
 
 	"github.com/understudy-dr/understudy/runbooks"
 )
@@ -173,6 +176,33 @@ func (u *Understudy) Get(ctx context.Context, path string, into any) error {
 	}
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: %s: %s", path, response.Status, body)
+	}
+	return json.Unmarshal(body, into)
+}
+
+// Post orders something of the API, under a key of its own.
+func (u *Understudy) Post(ctx context.Context, path string, order, into any) error {
+	content, err := json.Marshal(order)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.URL+path, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Idempotency-Key", uuid.NewString())
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("POST %s: %s: %s", path, response.Status, body)
 	}
 	return json.Unmarshal(body, into)
 }

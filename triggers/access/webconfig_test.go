@@ -164,3 +164,68 @@ func certify(t *testing.T, dir string) *x509.CertPool {
 	pool.AddCert(cert)
 	return pool
 }
+
+// The shipped web config file, with the shipped users: each of them gets in, over
+// TLS, with the password that it names, and may do what docs/production.md says.
+func TestTheShippedFile(t *testing.T) {
+	dir := t.TempDir()
+	pool := certify(t, dir)
+	for from, to := range map[string]string{"tls.crt": "understudy.crt", "tls.key": "understudy.key"} {
+		if err := os.Rename(filepath.Join(dir, from), filepath.Join(dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shipped, err := os.ReadFile("../../deploy/web-config.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "web-config.yml")
+	if err := os.WriteFile(file, shipped, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, func(o *access.Options) {
+		o.Address, o.WebConfig = "0.0.0.0:8400", file
+		o.Users = []runbooks.User{{Name: "alertmanager", Role: "ingest"}, {Name: "grafana", Role: "viewer"}, {Name: "anna", Role: "responder"}, {Name: "boris", Role: "approver"}}
+	})
+	server := &http.Server{Handler: s, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
+	if secure, err := s.gate.Secure(server); !secure || err != nil {
+		t.Fatal(secure, err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.ServeTLS(l, "", "")
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	for _, c := range []struct {
+		user, password, method, path string
+		want                         int
+	}{
+		{"alertmanager", "ingest-me", "POST", "/api/v1/alerts", 200},
+		{"alertmanager", "ingest-me", "GET", "/api/v1/services", 403},
+		{"grafana", "view-me", "GET", "/metrics", 200},
+		{"grafana", "view-me", "POST", "/api/v1/services/x/pause", 403},
+		{"anna", "respond-to-me", "POST", "/api/v1/services/x/pause", 200},
+		{"boris", "approve-me", "POST", "/api/v1/services/x/pause", 200},
+		{"boris", "respond-to-me", "GET", "/api/v1/services", 401},
+		{"", "", "GET", "/api/v1/services", 401},
+	} {
+		r, err := http.NewRequest(c.method, "https://"+l.Addr().String()+c.path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		if c.user != "" {
+			r.SetBasicAuth(c.user, c.password)
+		}
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.want {
+			t.Errorf("%s: %s %s is answered with %d, want %d", c.user, c.method, c.path, resp.StatusCode, c.want)
+		}
+	}
+}

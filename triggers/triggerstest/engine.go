@@ -265,7 +265,7 @@ func Library(services ...string) *runbooks.Library {
 
 // Keep writes a report down.
 func Keep(ctx context.Context, store reports.Store, r workflows.Report) error {
-	text, err := json.Marshal(r)
+	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -201,8 +201,12 @@ func failed(response *http.Response, body []byte) error {
 	if told.Detail == "" {
 		told.Detail = response.Status
 	}
+	between := "; "
+	if len(told.Errors) > 3 {
+		between = "\n  " // such as the mistakes of a manifest
+	}
 	for _, e := range told.Errors {
-		told.Detail += "; " + strings.TrimSpace(e.Location+" "+e.Message)
+		told.Detail += between + strings.TrimSpace(e.Location+" "+e.Message)
 	}
 	err := errors.New(told.Detail)
 	switch response.StatusCode {

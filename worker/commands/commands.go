@@ -88,9 +88,12 @@ type CLI struct {
 	Pause    pauseCommand    `cmd:"" group:"act" help:"Let no recovery of a service, or of any, start by itself."`
 	Resume   resumeCommand   `cmd:"" group:"act" help:"End a pause."`
 
+	Batch    batchCommand    `cmd:"" group:"run" help:"Batches of audio: submit them, see how far they are, fetch the transcripts."`
 	Volume   volumeCommand   `cmd:"" group:"run" help:"Model volumes in S3."`
+	Image    imageCommand    `cmd:"" group:"run" help:"Machine images: built here, pushed to hypervisors, copied between regions of EC2."`
 	Serve    serveCommand    `cmd:"" group:"run" help:"Run Understudy: triggers, API, worker and, unless a Temporal cluster is named, the engine."`
 	Worker   workerCommand   `cmd:"" group:"run" help:"Run only a worker, beside a Temporal cluster."`
+	Witness  witnessCommand  `cmd:"" group:"run" help:"Run a witness: look at services from another machine when Understudy asks."`
 	Validate validateCommand `cmd:"" group:"run" help:"Check runbooks and site file: what is wrong, where, and what is allowed."`
 	Schema   schemaCommand   `cmd:"" group:"run" help:"Print the JSON Schema of runbooks, for editors."`
 	Version  versionCommand  `cmd:"" group:"run" help:"Print the versions of this program and of its engine."`

@@ -42,6 +42,10 @@ type scene struct {
 }
 
 func set(t *testing.T, edit func(*access.Options), services ...string) *scene {
+	return setEdited(t, edit, func(*triggers.APIConfig) {}, services...)
+}
+
+func setEdited(t *testing.T, edit func(*access.Options), change func(*triggers.APIConfig), services ...string) *scene {
 	t.Helper()
 	s := &scene{Engine: triggerstest.New(services...), t: t, dir: t.TempDir()}
 	options := access.Options{
@@ -57,6 +61,7 @@ func set(t *testing.T, edit func(*access.Options), services ...string) *scene {
 	}
 	config := s.API(triggerstest.Library(services...), disk.New(filepath.Join(s.dir, "reports")))
 	config.Log = options.Log
+	change(&config)
 	api := triggers.NewAPI(config)
 	s.front = triggers.Front{Gate: gate, Alerts: http.NotFoundHandler(), API: api, Metrics: http.NotFoundHandler(), Ready: func() bool { return true }}.Handler()
 	s.server = httptest.NewServer(s.front)
@@ -98,7 +103,13 @@ func (s *scene) typed(typed string, args ...string) printed { return s.call(&typ
 
 func (s *scene) call(typed *string, args ...string) printed {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	return s.callWith(s.t.Context(), typed, args...)
+}
+
+// callWith runs a command until it ends; the end of the context is a Ctrl-C.
+func (s *scene) callWith(ctx context.Context, typed *string, args ...string) printed {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var out, err buffer
 	g := Globals{out: &out, err: &err, in: bufio.NewReader(strings.NewReader(""))}
@@ -376,6 +387,8 @@ func TestStatusWhyAndMachines(t *testing.T) {
 	s.want(s.run("status", "--machines"), ExitOK, "MACHINE")
 	s.Make(triggers.MachineDetail{Machine: compute.Machine{ID: "i-1", State: compute.Running, Where: "us-west-2a g5.xlarge", Price: 1.006, Tags: map[string]string{compute.TagExpires: "2026-11-24T03:00:00Z"}}, Service: "asr", Kind: "ec2"})
 	s.want(s.run("status", "--machines"), ExitOK, "i-1", "g5.xlarge", "1.01", "nothing holds it", "2026-11-24")
+	s.Make(triggers.MachineDetail{Machine: compute.Machine{ID: "i-2", State: compute.Running, Price: 2}, Service: "asr", Kind: "ec2", Remove: true, Reason: "it expired 3h00m ago", Cost: 151.5})
+	s.want(s.run("status", "--machines"), ExitOK, "i-2", "151.50", "removed at the next sweep: it expired 3h00m ago")
 	s.want(s.run("status", "asr", "--machines"), ExitUsage, "not both")
 }
 

@@ -15,6 +15,7 @@ type planCommand struct {
 	Service  string   `arg:"" help:"The service." predictor:"service"`
 	Tier     string   `help:"Only this tier: hot, warm, cold, cross-region, or primary." placeholder:"TIER" predictor:"tier"`
 	Runbooks []string `help:"Plan from these files alone, without a running Understudy." type:"path" placeholder:"PATH"`
+	Print    bool     `help:"Write the runbook out as commands for a person, to be printed: for the day when Understudy itself is down. Goes with --runbooks, or with those of the site file."`
 }
 
 func (planCommand) Help() string {
@@ -26,15 +27,14 @@ Exit status: 0, or 1 where no tier would be taken now.`
 }
 
 func (c *planCommand) Run(g *Globals) error {
+	if c.Print {
+		return c.print(g)
+	}
 	var detail triggers.PlanDetail
 	if len(c.Runbooks) > 0 {
-		library, problems := runbooks.LoadLibrary(c.Runbooks...)
-		if err := problems.Err(); err != nil {
-			return exit{ExitProblem, err}
-		}
-		r, ok := library.Lookup(c.Service)
-		if !ok {
-			return exit{ExitFailed, fmt.Errorf("there is no service %q in these runbooks", c.Service)}
+		r, err := c.read(c.Runbooks)
+		if err != nil {
+			return err
 		}
 		home, _ := r.TargetNamed(runbooks.PrimaryName)
 		detail.Plan = runbooks.NewPlan(r, home, nil).Only(c.Tier)
@@ -51,6 +51,40 @@ func (c *planCommand) Run(g *Globals) error {
 		return exit{ExitFailed, errors.New("no tier would be taken now")}
 	}
 	return nil
+}
+
+// print writes the paper copy.
+func (c *planCommand) print(g *Globals) error {
+	paths := c.Runbooks
+	if len(paths) == 0 {
+		site, err := g.site()
+		if err != nil {
+			return err
+		}
+		paths = site.Runbooks
+	}
+	r, err := c.read(paths)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(g.out, runbooks.Paper(r))
+	return err
+}
+
+// read finds the service's runbook in files.
+func (c *planCommand) read(paths []string) (runbooks.Runbook, error) {
+	if len(paths) == 0 {
+		return runbooks.Runbook{}, exit{ExitUsage, errors.New("name the runbooks with --runbooks, or the site file with --config")}
+	}
+	library, problems := runbooks.LoadLibrary(paths...)
+	if err := problems.Err(); err != nil {
+		return runbooks.Runbook{}, exit{ExitProblem, err}
+	}
+	r, ok := library.Lookup(c.Service)
+	if !ok {
+		return r, exit{ExitFailed, fmt.Errorf("there is no service %q in these runbooks", c.Service)}
+	}
+	return r, nil
 }
 
 // plan asks what a recovery would do now.

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -36,7 +37,9 @@ func (c asking) send(g *Globals, verb string, request any) error {
 
 type drillCommand struct {
 	asking
-	Tier []string `help:"Which tiers; without it those of the runbook's drill, or all that make machines." placeholder:"TIER"`
+	Tier    []string `help:"Which tiers; without it those of the runbook's drill, or all that make machines." placeholder:"TIER"`
+	GameDay bool     `help:"Really stop the primary, on purpose, with its users on it."`
+	Plan    string   `help:"With --game-day: hash of the plan that you saw." placeholder:"HASH"`
 }
 
 func (drillCommand) Help() string {
@@ -44,15 +47,34 @@ func (drillCommand) Help() string {
 everything again. It has machines and prefixes of its own, gets no traffic, and makes way for a real recovery. Where an alert
 fires, or the service is away from its primary, nothing is started.
 
-  understudy drill fun-asr --tier cold --reason "after the model update" --wait`
+  understudy drill fun-asr --tier cold --reason "after the model update" --wait
+
+A game day is the whole chain, in production: the standby is proven, an approver agrees, the primary is really stopped (game_day
+in the runbook says how), and the service recovers as it would from a failure. understudy abort, or the limit of the runbook,
+starts the primary again and takes everything back. Afterwards it is started in any case, and understudy failback leads home.
+
+  understudy drill fun-asr --game-day --reason "quarterly" --wait`
 }
 
 func (c *drillCommand) Run(g *Globals) error {
+	if !c.GameDay && c.Plan != "" {
+		return exit{ExitUsage, errors.New("--plan goes with --game-day")}
+	}
+	if c.GameDay {
+		if len(c.Tier) > 0 {
+			return exit{ExitUsage, errors.New("a game day climbs the whole ladder: it goes without --tier")}
+		}
+		shown := recoverCommand{Service: c.Service, Plan: c.Plan, question: "Really stop the primary of " + c.Service + " now, with its users on it?"}
+		if err := shown.agree(g); err != nil {
+			return err
+		}
+		c.Plan = shown.Plan
+	}
 	reason, err := g.because(c.Reason)
 	if err != nil {
 		return err
 	}
-	return c.send(g, "drill", triggers.Practice{Reason: reason, Tiers: c.Tier})
+	return c.send(g, "drill", triggers.Practice{Reason: reason, Tiers: c.Tier, GameDay: c.GameDay, Plan: c.Plan})
 }
 
 type failbackCommand struct{ asking }

@@ -21,6 +21,8 @@ type recoverCommand struct {
 	Wait      bool          `help:"Show the recovery until it ends." short:"w"`
 	Timeout   time.Duration `help:"With --wait: watch at most so long. The recovery goes on." placeholder:"TIME"`
 	Yes       bool          `help:"Do not show the plan, and do not ask." short:"y"`
+	// question is what is asked below the plan; empty asks the usual one.
+	question string
 }
 
 func (recoverCommand) Help() string {
@@ -95,5 +97,9 @@ func (c *recoverCommand) agree(g *Globals) error {
 	if !c.Supersede {
 		c.Plan = detail.Plan.Hash
 	}
-	return g.confirm(fmt.Sprintf("\nRecover %s?", c.Service))
+	question := c.question
+	if question == "" {
+		question = fmt.Sprintf("Recover %s?", c.Service)
+	}
+	return g.confirm("\n" + question)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 
 	"github.com/understudy-dr/understudy/triggers"
 )
@@ -16,7 +17,8 @@ type statusCommand struct {
 
 func (statusCommand) Help() string {
 	return `States: ready (at home), recovering, cooling down (a recovery has ended a moment ago), away (on a standby), paused, unknown.
-With --machines: what was made for standbys and drills, at every provider. One that nothing holds is on its way out.
+With --machines: what was made for standbys and drills, at every provider, what it has cost so far where the runbook names a
+price, and what the sweeper removes next, every ten minutes. One that nothing holds stays until it expires.
 Exit status: 0, or 1 where the guard of a service, or a provider, does not answer.`
 }
 
@@ -34,9 +36,9 @@ func (c *statusCommand) Run(g *Globals) error {
 		return err
 	}
 	err := g.print(all, func(w io.Writer) {
-		row(w, "SERVICE", "STATE", "RUNS ON", "SINCE", "EPOCH", "LAST RECOVERY")
+		row(w, "SERVICE", "STATE", "RUNS ON", "SINCE", "EPOCH", "LAST RECOVERY", "STANDBYS")
 		for _, s := range all {
-			row(w, s.Service, s.State, s.Active, when(s.Since), s.Epoch, s.Last)
+			row(w, s.Service, s.State, s.Active, when(s.Since), s.Epoch, s.Last, standbys(s.Standbys))
 		}
 	})
 	for _, s := range all {
@@ -58,6 +60,7 @@ func (c *statusCommand) one(g *Globals) error {
 		row(w, "runs on", s.Active)
 		row(w, "since", when(s.Since))
 		row(w, "epoch", s.Epoch)
+		row(w, "standbys", standbys(s.Standbys))
 		if s.Running != "" {
 			row(w, "recovery", s.Running+", see understudy watch "+s.Running)
 		}
@@ -81,23 +84,45 @@ func (c *statusCommand) one(g *Globals) error {
 	return err
 }
 
+// standbys words whether tiers would work now.
+func standbys(all []triggers.StandbyReady) string {
+	if all == nil {
+		return "not looked at yet"
+	}
+	var words []string
+	for _, s := range all {
+		if s.Ready {
+			words = append(words, "✓ "+s.Tier)
+		} else {
+			words = append(words, "✗ "+s.Tier+" would fail: "+s.Why)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
 func (c *statusCommand) machines(g *Globals) error {
 	var list triggers.MachineList
 	if err := g.get("/api/v1/machines", &list); err != nil {
 		return err
 	}
 	err := g.print(list, func(w io.Writer) {
-		row(w, "MACHINE", "SERVICE", "KIND", "STATE", "WHERE", "ADDRESS", "EXPIRES", "PRICE/H", "WHY IT IS THERE")
+		row(w, "MACHINE", "SERVICE", "KIND", "STATE", "WHERE", "ADDRESS", "EXPIRES", "PRICE/H", "COST SO FAR", "WHY IT IS THERE")
 		for _, m := range list.Machines {
 			expires, _ := m.Expires()
-			price, why := "", m.Held
+			price, cost, why := "", "", m.Held
 			if m.Price > 0 {
-				price = fmt.Sprintf("%.2f", m.Price)
+				price, cost = fmt.Sprintf("%.2f", m.Price), fmt.Sprintf("%.2f", m.Cost)
 			}
-			if why == "" {
+			switch {
+			case m.Remove:
+				why = "removed at the next sweep: " + m.Reason
+			case why == "":
 				why = "nothing holds it"
+				if m.Reason != "" {
+					why += ": " + m.Reason
+				}
 			}
-			row(w, m.ID, m.Service, m.Kind, m.State, m.Where, m.Address, when(expires), price, why)
+			row(w, m.ID, m.Service, m.Kind, m.State, m.Where, m.Address, when(expires), price, cost, why)
 		}
 	})
 	if err == nil && list.Problem != "" {

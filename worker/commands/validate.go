@@ -14,7 +14,7 @@ type validateCommand struct {
 
 func (validateCommand) Help() string {
 	return `Every mistake of every file is printed in one go, as file:line:column: key: what is wrong and what is allowed.
-Notices tell what a runbook uses that this version does not carry out yet; they stop nothing.
+Notices tell what should be looked at before an outage does; they stop nothing.
 Exit status: 0 without mistakes, 4 with.`
 }
 
@@ -51,7 +51,8 @@ func (c *validateCommand) Run(g *Globals) error {
 }
 
 type schemaCommand struct {
-	Site bool `help:"The schema of the site file instead."`
+	Site      bool `help:"That of the site file instead."`
+	Reference bool `help:"Print it as a page for people, in Markdown."`
 }
 
 func (schemaCommand) Help() string {
@@ -60,6 +61,13 @@ func (schemaCommand) Help() string {
 }
 
 func (c *schemaCommand) Run(g *Globals) error {
+	if c.Reference {
+		page, err := runbooks.Reference(c.Site)
+		if err == nil {
+			_, err = fmt.Fprint(g.out, page)
+		}
+		return err
+	}
 	schema, err := runbooks.Schema(c.Site)
 	if err != nil {
 		return err

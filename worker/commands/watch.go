@@ -51,7 +51,7 @@ func (g *Globals) watch(id string, timeout time.Duration) error {
 	r := last.Report
 	err = g.print(last, func(w io.Writer) {
 		fmt.Fprintf(w, "%s: %s, now on %s. %s\n", id, r.Outcome, r.Active, oneLine(r.Reason))
-		if !r.Verified.IsZero() {
+		if !r.Verified.IsZero() && r.Mode == workflows.ModeLive {
 			fmt.Fprintf(w, "It worked again %.1f s after the outage began.\n", r.RTOSeconds)
 		}
 		for _, a := range r.Advice {
@@ -66,5 +66,5 @@ func (g *Globals) watch(id string, timeout time.Duration) error {
 
 // well reports whether the service works after a recovery.
 func well(d triggers.RecoveryDetail) bool {
-	return slices.Contains([]string{workflows.OutcomeRecovered, workflows.OutcomeFalseAlarm, workflows.OutcomeSelf, workflows.OutcomeDrilled}, d.Report.Outcome)
+	return slices.Contains([]string{workflows.OutcomeRecovered, workflows.OutcomeFalseAlarm, workflows.OutcomeSelf, workflows.OutcomeDrilled, workflows.OutcomeHome}, d.Report.Outcome)
 }

@@ -37,6 +37,18 @@ func (s *Store) Write(ctx context.Context, name string, content []byte) error {
 	return atomicfile.Write(s.path(name), content, mode)
 }
 
+// Create keeps a report where there is none of its name.
+func (s *Store) Create(ctx context.Context, name string, content []byte) error {
+	if err := errors.Join(ctx.Err(), reports.CheckName(name), reports.CheckSize(name, content)); err != nil {
+		return err
+	}
+	err := atomicfile.Create(s.path(name), content, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: %s", reports.ErrExists, s.path(name))
+	}
+	return err
+}
+
 // Read returns a report.
 func (s *Store) Read(ctx context.Context, name string) ([]byte, error) {
 	if err := errors.Join(ctx.Err(), reports.CheckName(name)); err != nil {

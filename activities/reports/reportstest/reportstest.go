@@ -20,6 +20,7 @@ import (
 func Run(t *testing.T, newOpen func(t *testing.T) (open func() reports.Store)) {
 	for name, test := range map[string]func(*testing.T, func() reports.Store){
 		"write, read, replace": life,
+		"created once":         creating,
 		"contents":             contents,
 		"list":                 list,
 		"names that are none":  hostileNames,
@@ -46,6 +47,44 @@ func life(t *testing.T, open func() reports.Store) {
 		if got, err := open().Read(t.Context(), other); !errors.Is(err, reports.ErrNone) {
 			t.Errorf("%s: %q, %v; want ErrNone", other, got, err)
 		}
+	}
+}
+
+func creating(t *testing.T, open func() reports.Store) {
+	const name = "fun-asr/chain/1.txt"
+	var winners sync.Map
+	var group sync.WaitGroup
+	for i := range 8 {
+		store := open()
+		group.Go(func() {
+			content := fmt.Sprint("by ", i)
+			switch err := store.Create(t.Context(), name, []byte(content)); {
+			case err == nil:
+				winners.Store(content, true)
+			case !errors.Is(err, reports.ErrExists):
+				t.Errorf("%d: %v, want ErrExists", i, err)
+			}
+		})
+	}
+	group.Wait()
+	var won []string
+	winners.Range(func(content, _ any) bool { won = append(won, content.(string)); return true })
+	got, err := open().Read(t.Context(), name)
+	if err != nil || len(won) != 1 || string(got) != won[0] {
+		t.Fatalf("%d have won (%q), and it holds %q, %v", len(won), won, got, err)
+	}
+	if err := open().Create(t.Context(), name, []byte("late")); !errors.Is(err, reports.ErrExists) {
+		t.Errorf("again: %v", err)
+	}
+	mustWrite(t, open(), "a/written", []byte("x"))
+	if err := open().Create(t.Context(), "a/written", []byte("y")); !errors.Is(err, reports.ErrExists) {
+		t.Errorf("over one that was written: %v", err)
+	}
+	if err := open().Create(t.Context(), "../x", []byte("x")); !errors.Is(err, reports.ErrName) {
+		t.Errorf("a name that is none: %v", err)
+	}
+	if names, err := open().List(t.Context(), ""); err != nil || !slices.Equal(names, []string{"a/written", name}) {
+		t.Errorf("listed %q, %v", names, err)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 // contentTypes let a browser show a report instead of saving it.
 var contentTypes = map[string]string{
 	".json": "application/json",
+	".html": "text/html; charset=utf-8",
 	".md":   "text/markdown; charset=utf-8",
 	".txt":  "text/plain; charset=utf-8",
 }
@@ -45,6 +46,19 @@ func New(api API, at s3client.Location) *Store { return &Store{api: api, at: at}
 
 // Write keeps a report.
 func (s *Store) Write(ctx context.Context, name string, content []byte) error {
+	return s.put(ctx, name, content, nil)
+}
+
+// Create keeps a report where there is none of its name.
+func (s *Store) Create(ctx context.Context, name string, content []byte) error {
+	err := s.put(ctx, name, content, aws.String("*"))
+	if s3client.Refused(err) {
+		return fmt.Errorf("%w: %s", reports.ErrExists, s.at.Join(name))
+	}
+	return err
+}
+
+func (s *Store) put(ctx context.Context, name string, content []byte, noneMatch *string) error {
 	if err := reports.CheckName(name); err != nil {
 		return err
 	}
@@ -52,7 +66,7 @@ func (s *Store) Write(ctx context.Context, name string, content []byte) error {
 		return err
 	}
 	object := s.at.Join(name)
-	in := &s3.PutObjectInput{Bucket: aws.String(object.Bucket), Key: aws.String(object.Key), Body: bytes.NewReader(content)}
+	in := &s3.PutObjectInput{Bucket: aws.String(object.Bucket), Key: aws.String(object.Key), Body: bytes.NewReader(content), IfNoneMatch: noneMatch}
 	if kind := contentTypes[path.Ext(name)]; kind != "" {
 		in.ContentType = aws.String(kind)
 	}

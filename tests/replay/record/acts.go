@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -251,4 +253,28 @@ func failback(p *play) {
 	p.restart(p.Primary)
 	p.order(workflows.GuardID(p.Runbook.Service), workflows.FailbackUpdateName, "", workflows.FailbackUpdate{By: somebody, Reason: "the primary is mended"})
 	p.outcome(workflows.OutcomeHome)
+}
+
+func gameDay(p *play) {
+	p.order(workflows.GuardID(p.Runbook.Service), workflows.DrillUpdateName, "", workflows.DrillUpdate{By: somebody, Reason: "quarterly", GameDay: true})
+	p.newest(func(r workflows.Report) bool { return r.Question != nil })
+	p.answer("approve")
+	p.outcome(workflows.OutcomeRecovered)
+	p.outcome(workflows.OutcomeHome) // by itself
+}
+
+func silentSite(p *play) {
+	p.sign()
+	p.do(func(ctx context.Context) error {
+		return until(ctx, func(context.Context) error {
+			if told := p.Slack.Transcript(); !strings.Contains(told, "dc-a") {
+				return errors.New("people are not told that the site is silent")
+			}
+			return nil
+		})
+	})
+	p.sign()
+	p.kill(p.Primary.Process)
+	p.outcome(workflows.OutcomeRecovered)
+	p.lives() // its stories end when it is heard of again
 }

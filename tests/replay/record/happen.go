@@ -34,29 +34,34 @@ func (p *play) fire() {
 // alert posts a webhook about the latest outage, as Alertmanager does.
 func (p *play) alert(status string) {
 	p.do(func(ctx context.Context) error {
-		body, err := json.Marshal(map[string]any{"version": "4", "status": status, "receiver": "understudy", "alerts": []any{map[string]any{
+		return p.post(ctx, map[string]any{"version": "4", "status": status, "receiver": "understudy", "alerts": []any{map[string]any{
 			"status": status, "fingerprint": "f1", "startsAt": p.since.Format(time.RFC3339Nano), "endsAt": "0001-01-01T00:00:00Z",
 			"labels":      map[string]string{"alertname": "SpeechServiceDown", "service": p.Runbook.Service},
 			"annotations": map[string]string{"summary": "it cannot be scraped"},
 		}}})
-		if err != nil {
-			return err
-		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Understudy.URL+"/api/v1/alerts", bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		answer, _ := io.ReadAll(response.Body)
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("the webhook was answered with %s: %s", response.Status, answer)
-		}
-		return nil
 	})
+}
+
+// post sends a webhook.
+func (p *play) post(ctx context.Context, hook map[string]any) error {
+	body, err := json.Marshal(hook)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Understudy.URL+"/api/v1/alerts", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	answer, _ := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the webhook was answered with %s: %s", response.Status, answer)
+	}
+	return nil
 }
 
 // kill ends a part at once.
@@ -148,6 +153,45 @@ func (p *play) powerStrip(refuses int) (url string) {
 	}))
 	p.atEnd(strip.Close)
 	return strip.URL
+}
+
+// power turns the primary off and on.
+func (p *play) power() (url string) {
+	power := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stop" {
+			p.Primary.Kill()
+			return
+		}
+		if err := p.Primary.Restart(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	p.atEnd(power.Close)
+	return power.URL
+}
+
+// sign posts a sign of life of the site.
+func (p *play) sign() {
+	p.do(func(ctx context.Context) error {
+		return p.post(ctx, map[string]any{"version": "4", "status": "firing", "alerts": []any{map[string]any{
+			"status": "firing", "fingerprint": "w", "startsAt": time.Now().Format(time.RFC3339Nano), "labels": map[string]string{"alertname": "Watchdog"},
+		}}})
+	})
+}
+
+// lives posts signs of life until the end.
+func (p *play) lives() {
+	ctx, stop := context.WithCancel(p.ctx)
+	p.atEnd(stop)
+	go func() {
+		for every := time.NewTicker(time.Second); ctx.Err() == nil; {
+			p.sign()
+			select {
+			case <-ctx.Done():
+			case <-every.C:
+			}
+		}
+	}()
 }
 
 // pit takes connections and never answers.

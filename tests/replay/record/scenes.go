@@ -62,6 +62,9 @@ var scenes = []scene{
 	{name: "rolled-back", what: "a person rolls a provisional switch back", keep: recovery, options: harness.SceneOptions{Held: true}, edit: windows(time.Minute, 2*time.Second), act: rolledBack},
 	{name: "drill", what: "a scheduled drill of the cold tier; the sweeper and the readiness look", keep: practice, options: coldHeld, edit: scheduled, act: drill},
 	{name: "failback", what: "a recovery, and the planned way home", keep: guarded, options: harness.SceneOptions{Held: true}, act: failback},
+	{name: "game-day", what: "the primary is stopped on purpose and started again; the way home is taken by itself", keep: guarded, edit: gameDays, act: gameDay},
+	{name: "cold-data", what: "a machine is made; its model is hashed behind it, its data restored", keep: recovery, options: harness.SceneOptions{Held: true, Cold: true, History: true}, edit: sizesFirst, act: cold},
+	{name: "silent-site", what: "a site falls silent; its service lives at first, then it is dead", keep: []string{"Watchdog", "Guard", "Recovery"}, edit: silent, act: silentSite},
 	{name: "batch", what: "a batch goes on while its service moves", keep: []string{"Batch", "Recovery"}, options: harness.SceneOptions{Held: true, Cold: true}, edit: withBatches, act: batch},
 	{name: "watchdog", what: "a watchdog that nothing happens to", keep: []string{"Watchdog"}, act: watchdog},
 	{name: "chat-away", what: "the chat is away at first", keep: announcement, act: chatAway},
@@ -77,6 +80,29 @@ func wrongSource(p *play, r *runbooks.Runbook, _ *runbooks.Site) {
 
 func asksFirst(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
 	r.Tiers[1].Approval = &runbooks.Approval{Roles: []string{"approver"}, Timeout: runbooks.Duration(time.Minute)}
+}
+
+// gameDays says how the primary is stopped and started, and brings it home soon.
+func gameDays(p *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	url := p.power()
+	r.GameDay = &runbooks.GameDay{
+		Stop:  runbooks.Fence{Kind: "http", URL: url + "/stop", Confirm: &runbooks.Confirm{Kind: "tcp-closed"}},
+		Start: runbooks.Fence{Kind: "http", URL: url + "/start"},
+	}
+	r.Policy.Failback, r.Policy.FailbackHold = "auto", runbooks.Duration(6*time.Second)
+	r.Policy.Confirm, r.Policy.Cooldown = runbooks.Duration(time.Second), runbooks.Duration(time.Second)
+}
+
+func sizesFirst(_ *play, r *runbooks.Runbook, _ *runbooks.Site) {
+	r.Tiers[1].Volumes[0].Verify = "size"
+}
+
+// silent gives the primary a site that is heard of every few seconds.
+func silent(_ *play, r *runbooks.Runbook, site *runbooks.Site) {
+	r.Primary.Site = "dc-a"
+	site.Sites = []runbooks.SiteGroup{{Name: "dc-a", Watchdog: &runbooks.Watchdog{
+		Match: map[string]string{"alertname": "Watchdog"}, Silence: runbooks.Duration(3 * time.Second), Action: "recover",
+	}}}
 }
 
 // neverReady has the made machine answer where nobody asks.
