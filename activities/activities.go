@@ -125,6 +125,7 @@ func New(deps Deps) *Activities {
 	if deps.EpochPatience <= 0 {
 		deps.EpochPatience = epochPatience
 	}
+	awake.watch()
 	return &Activities{Deps: deps, effects: newEffects()}
 }
 

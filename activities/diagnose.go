@@ -51,7 +51,7 @@ func (a *Activities) Diagnose(ctx context.Context, in DiagnoseInput) (Diagnosis,
 	}
 	switch d.Evidence.Own.Finding {
 	case runbooks.Unreachable, runbooks.Silent:
-		d.Evidence.OwnViewFails = a.ownView(ctx, in)
+		d.Evidence.OwnViewFails = a.ownView(ctx, in, nobodyReached(witnessed, balancer))
 	}
 	d.Timing = d.Timing.end()
 	return d, nil
@@ -107,8 +107,10 @@ func opinion(front probe.Result) runbooks.Observation {
 // ownView says why Understudy's own look cannot be trusted: nothing else that
 // should answer does. Three other services are asked, those of other sites
 // first: what stands at the same site may be gone for the same reason. The load
-// balancer's front door is not counted, because it may fail with the service.
-func (a *Activities) ownView(ctx context.Context, in DiagnoseInput) string {
+// balancer's front door is not counted, because it may fail with the service. Where
+// fewer services are known, they prove it only if we are alone: no witness and not
+// even the load balancer could be asked.
+func (a *Activities) ownView(ctx context.Context, in DiagnoseInput, alone bool) string {
 	const sample = 3
 	lib := a.Library()
 	var others, near []probe.Request
@@ -124,7 +126,7 @@ func (a *Activities) ownView(ctx context.Context, in DiagnoseInput) string {
 	}
 	others = append(others, near...)
 	others = others[:min(len(others), sample)]
-	if len(others) < 2 {
+	if len(others) < 2 && !alone {
 		// One other service that is mute proves nothing: both may hang for one cause.
 		return ""
 	}
@@ -143,5 +145,20 @@ func (a *Activities) ownView(ctx context.Context, in DiagnoseInput) string {
 	if len(failed) < len(others) {
 		return ""
 	}
+	if len(others) < 2 {
+		failed = append(failed, "no witness and no load balancer could be asked")
+	}
 	return "nothing else answers either: " + strings.Join(failed, ", ")
+}
+
+// nobodyReached reports whether there are witnesses, and neither one of them nor
+// the load balancer could be asked. Witnesses stand elsewhere: that all of them go
+// together with the service is less likely than that we are cut off.
+func nobodyReached(witnessed []runbooks.Observation, balancer runbooks.Observation) bool {
+	for _, o := range witnessed {
+		if o.Finding != runbooks.Blind {
+			return false
+		}
+	}
+	return len(witnessed) > 0 && balancer.Finding == runbooks.Blind
 }

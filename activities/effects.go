@@ -1,12 +1,9 @@
 package activities
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
-
-	"go.temporal.io/sdk/activity"
 )
 
 // Modes of a recovery.
@@ -57,26 +54,6 @@ func (e *effects) admit(effect Effect) (done func(), err error) {
 		return nil, err
 	}
 	return holder.Unlock, nil
-}
-
-// clocks is how far the clocks of this host and of the engine may lie apart.
-const clocks = 3 * time.Second
-
-// fresh refuses an attempt that the engine has given up before it was begun
-// here. A process that was stopped finds such attempts when it wakes: they were
-// delivered to it meanwhile, were missed, and somebody else has acted since.
-func fresh(ctx context.Context) error {
-	if !activity.IsActivity(ctx) {
-		return nil
-	}
-	info := activity.GetInfo(ctx)
-	if info.IsLocalActivity || info.HeartbeatTimeout == 0 || info.StartedTime.IsZero() {
-		return nil
-	}
-	if age := time.Since(info.StartedTime); age > info.HeartbeatTimeout+clocks {
-		return fmt.Errorf("%w: the engine started this attempt %s ago by its clock; this process was stopped meanwhile, or the clocks differ", errLate, age.Round(time.Millisecond))
-	}
-	return nil
 }
 
 // still checks epoch and deadline once more.

@@ -44,7 +44,8 @@ const (
 )
 
 var (
-	errLate = errors.New("the deadline of this step has passed; nothing was done")
+	errAsleep = errors.New("this process was stopped for a while; the engine may have given the attempt to somebody else, nothing was done")
+	errLate   = errors.New("the deadline of this step has passed; nothing was done")
 	// errCallRefused means that a standby does not take the call that should make it serve.
 	errCallRefused = errors.New("the standby refuses the call")
 	// ErrSuperseded means that a newer recovery acts on the service.

@@ -85,8 +85,8 @@ func (p Placement) Text() string {
 	return strings.Join(parts, " ")
 }
 
-// stepsBefore writes down what it takes until a standby that rests, or does
-// not exist yet, serves.
+// stepsBefore writes down what comes before the gate: the agreement of a person,
+// and what it takes until a standby that rests, or does not exist yet, serves.
 func stepsBefore(r Runbook, t Tier) []Step {
 	var steps []Step
 	if t.Approval != nil && !t.Approval.Waived {

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
 
 	"github.com/understudy-dr/understudy/activities/s3client"
 	"github.com/understudy-dr/understudy/runbooks"
@@ -210,17 +205,7 @@ func (m *many) memory(name string) (kib int64) {
 
 // histories are how many the batch has, and how long the longest is.
 func (m *many) histories(ctx context.Context) (longest int64, runs int, err error) {
-	keys := m.understudy.Keys()
-	pair, err := tls.LoadX509KeyPair(keys.Cert, keys.Key)
-	if err != nil {
-		return 0, 0, err
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(pair.Leaf)
-	c, err := client.DialContext(ctx, client.Options{
-		HostPort: keys.Address, Namespace: harness.EngineNamespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-		ConnectionOptions: client.ConnectionOptions{TLS: &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, ServerName: harness.EngineName}},
-	})
+	c, err := dialEngine(ctx, m.understudy)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -26,6 +26,7 @@ import (
 // benchmarks in the order of the table's groups.
 var benchmarks = []benchmark{
 	{"hot", "webhook in, traffic on the hot standby, verified", hotSwitch},
+	{"posts", "webhooks accepted", posts},
 	{"cold", "webhook in, a cold standby made, verified", coldStandby},
 	{"kill-get", "primary killed under GETs", killedUnderGETs},
 	{"kill-post", "primary killed under POSTs", killedUnderPOSTs},

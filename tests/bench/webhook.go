@@ -32,11 +32,16 @@ type alert struct {
 
 // sendAlert posts that a service is down, as Alertmanager does, and returns when that was taken.
 func sendAlert(ctx context.Context, url, service string) error {
+	return sendWebhook(ctx, url, "firing", service, service)
+}
+
+// sendWebhook posts one alert, and returns when it was taken.
+func sendWebhook(ctx context.Context, url, status, service, fingerprint string) error {
 	body, err := json.Marshal(webhook{
-		Version: "4", Status: "firing", Receiver: "bench",
+		Version: "4", Status: status, Receiver: "bench",
 		Alerts: []alert{{
-			Status: "firing", Labels: map[string]string{"alertname": alertName, "service": service},
-			Annotations: map[string]string{"summary": service + " cannot be scraped"}, StartsAt: time.Now().UTC(), Fingerprint: service,
+			Status: status, Labels: map[string]string{"alertname": alertName, "service": service},
+			Annotations: map[string]string{"summary": service + " cannot be scraped"}, StartsAt: time.Now().UTC(), Fingerprint: fingerprint,
 		}},
 	})
 	if err != nil {

@@ -160,7 +160,7 @@ func TestApprovalInSlackAndByTheAPI(t *testing.T) {
 			})
 			press(t, s, "U0NOBODY", approve, "no user of Understudy has your Slack account")
 			press(t, s, "U0VERA", approve, "vera is a viewer")
-			press(t, s, "U0ROB", approve, "it takes: approver")
+			press(t, s, "U0ROB", approve, "this takes approver")
 			stale := approve
 			stale.Value = strings.ReplaceAll(approve.Value, detail.Report.Question.Plan, strings.Repeat("0", len(detail.Report.Question.Plan)))
 			if stale.Value == approve.Value {

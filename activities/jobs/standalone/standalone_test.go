@@ -52,7 +52,8 @@ func TestWhatHappensToRunners(t *testing.T) {
 		again.Text = "" // the manifest is where the job is
 		start(t, again).ends(standalone.Done)
 		report := same(t, "killed")
-		if redone := s.inferences() - before; redone >= requests-1 || report.RedoneSeconds == 0 {
+		// Three were done; those in flight are done again, and may end at the server after they were counted.
+		if redone := s.inferences() - before; redone >= requests || report.RedoneSeconds == 0 {
 			t.Errorf("%d of %d requests after the kill, %v s redone", redone, requests, report.RedoneSeconds)
 		}
 	})
