@@ -184,7 +184,7 @@ func (f fault) group(doors [doorCount]suffered, ours recovered) group {
 		fmt.Sprintf("At each door a request every %s, whether those before are answered or not; clients wait %s, and call %s slow.", pace, clientPatience, slow),
 		"HAProxy: deploy/haproxy/fun-asr.cfg with the checks for servers that always answer (" + quickChecks + "). nginx: the articles'",
 		"upstream (max_fails=2 fail_timeout=5s, backup) in the server block of deploy/nginx/sambert.conf.",
-		fmt.Sprintf("Understudy may hear of it from real parts: Prometheus looks every %s, Alertmanager sends at once; or by its own heartbeat.", scrapeEvery),
+		fmt.Sprintf("Understudy may hear of it from real parts: Prometheus looks every %s, Alertmanager sends at once; or by its own heartbeat (250ms, 2 failures).", scrapeEvery),
 	}
 	g.notes = []string{fmt.Sprintf("Repeats: %d. Understudy heard of it by: %s.", len(doors[lookedAfter].again), counted(ours.told))}
 	for _, why := range ours.not {

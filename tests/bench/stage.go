@@ -114,7 +114,8 @@ func (s *stage) startUnderstudy(ctx context.Context, dir, socket string) (err er
 	r := runbookOf(faultService, "http://"+s.primary.address, "http://"+s.standby.address, s.fronts[lookedAfter])
 	r.Canary = &runbooks.Canary{Transcribe: &runbooks.Transcribe{Audio: recording, Expect: audio.Digits}}
 	r.Traffic.Sockets, r.Traffic.Backend = []string{socket}, "fun_asr"
-	r.Heartbeat = &runbooks.Heartbeat{Interval: runbooks.Duration(500 * time.Millisecond), Failures: 3}
+	r.Health.Timeout = runbooks.Duration(200 * time.Millisecond)
+	r.Heartbeat = &runbooks.Heartbeat{Interval: runbooks.Duration(250 * time.Millisecond), Failures: 2}
 	if s.understudy, err = harness.StartUnderstudy(ctx, harness.UnderstudyOptions{Dir: dir, Runbooks: []runbooks.Runbook{r}}); err != nil {
 		return err
 	}
