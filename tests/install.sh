@@ -20,10 +20,10 @@ needs() {
 demo,test haproxy                 haproxy                                       the load balancer in front of the speech service
 demo,test prometheus              prometheus                                    notices that the speech service is gone
 demo,test prometheus-alertmanager prometheus-alertmanager                       sends the alert to Understudy
-demo,test,vm pocketsphinx            pocketsphinx_batch                            the speech recognizer that is protected
-demo,test,vm pocketsphinx-en-us      /usr/share/pocketsphinx/model/en-us           its model
-demo,test,vm flite                   flite                                         speaks the recordings that it recognizes
-demo,test,vm sox                     sox                                           converts the recordings
+demo,test,vm pocketsphinx         pocketsphinx_batch                            the speech recognizer that is protected
+demo,test,vm pocketsphinx-en-us   /usr/share/pocketsphinx/model/en-us           its model
+demo,test,vm flite                flite                                         speaks the recordings that it recognizes
+demo,test,vm sox                  sox                                           converts the recordings
 test      nginx-light             nginx                                         the other load balancer
 test      etcd-server             etcd                                          config center and epoch store
 demo,test s3fs                    s3fs                                          mounts model volumes from S3
@@ -41,7 +41,9 @@ vm        libvirt-clients         virsh                                         
 vm        libvirt-daemon          libvirtd                                      makes them
 vm        libvirt-daemon-driver-qemu /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so  the same
 vm        debootstrap             debootstrap                                   builds the image that they boot from
-vm        genisoimage             isoinfo                                       reads the seed that they are given
+test,vm   genisoimage             isoinfo                                       reads the seeds that virtual machines are given
+test      keepalived              keepalived                                    reads the configuration that is shipped for it
+test      iproute2                ip                                            cuts the network of a test off
 EOF
 }
 

@@ -21,8 +21,7 @@ func (s sample) at(share float64) time.Duration {
 	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
-func (s sample) median() time.Duration  { return s.at(0.5) }
-func (s sample) slowest() time.Duration { return s.at(1) }
+func (s sample) median() time.Duration { return s.at(0.5) }
 
 // p50 and p99 are cells; an empty sample has no figure.
 func (s sample) p50() string { return s.cell(0.5) }

@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/tests/harness"
 	"github.com/understudy-dr/understudy/triggers"
@@ -227,26 +225,14 @@ func TestApprovalsAndRoles(t *testing.T) {
 	abreast(t)
 	passwords := t.TempDir()
 	people := []runbooks.User{{Name: "am", Role: "ingest"}, {Name: "vera", Role: "viewer"}, {Name: "rob", Role: "responder"}, {Name: "anna", Role: "approver"}, {Name: "bert", Role: "approver"}}
-	hashes := map[string]string{}
 	for _, p := range people {
-		hash, err := bcrypt.GenerateFromPassword([]byte("of "+p.Name), bcrypt.MinCost)
-		if err != nil {
-			t.Fatal(err)
-		}
-		hashes[p.Name] = string(hash)
 		if err := os.WriteFile(filepath.Join(passwords, p.Name), []byte("of "+p.Name+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	web, err := json.Marshal(map[string]any{"basic_auth_users": hashes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(passwords, "web.yml"), web, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	web := webConfig(t, people)
 	s := coldScene(t, harness.SceneOptions{Held: true, Edit: func(r *runbooks.Runbook, site *runbooks.Site) {
-		site.Users, site.Listen.WebConfig = people, filepath.Join(passwords, "web.yml")
+		site.Users, site.Listen.WebConfig = people, web
 		r.Tiers[1].Approval = &runbooks.Approval{Roles: []string{"approver"}, Timeout: runbooks.Duration(10 * time.Minute)}
 	}})
 	u := s.Understudy

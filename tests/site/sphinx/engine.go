@@ -176,9 +176,6 @@ func parseWord(line string, offset int) (Word, bool) {
 // Ended is closed when the engine has ended, asked or not.
 func (e *Engine) Ended() <-chan struct{} { return e.ended }
 
-// PID is the engine's process, which holds the model's memory.
-func (e *Engine) PID() int { return e.cmd.Process.Pid }
-
 // Close ends the engine.
 func (e *Engine) Close() {
 	_ = e.cmd.Process.Kill()
