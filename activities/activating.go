@@ -8,14 +8,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/understudy-dr/understudy/activities/reports"
+	"github.com/understudy-dr/understudy/activities/secrets"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
 // callWithin bounds one call to a standby. It wakes the standby; waiting until
 // it serves is another step.
 const callWithin = 10 * time.Second
+
+// saidMost is how much of an answer is read, in bytes.
+const saidMost = 1 << 10
 
 // standbyCalls follows no redirects: a call goes where the runbook says.
 var standbyCalls = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -28,6 +33,8 @@ type CallStandbyInput struct {
 	// Call is a path at the standby, or a URL; {epoch} stands for the epoch, {from} for that of the data so far.
 	Call string `json:"call"`
 	From int64  `json:"from,omitempty"`
+	// Token is the reference to what the call bears.
+	Token runbooks.Secret `json:"token,omitzero"`
 }
 
 // CallStandbyResult is a call that was taken.
@@ -35,6 +42,8 @@ type CallStandbyResult struct {
 	Timing
 	// Pace is how long the standby's steps took before.
 	Pace []reports.Pace `json:"pace,omitempty"`
+	// Said is the first line of the answer, where it is text for people.
+	Said string `json:"said,omitempty"`
 }
 
 // CallStandby makes one call. The standby must take it twice: an answer may be
@@ -58,15 +67,25 @@ func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (Call
 		return t, classify(fmt.Errorf("%w: %v", errCallRefused, err))
 	}
 	request.Header.Set("Idempotency-Key", in.Key)
+	if !in.Token.IsZero() {
+		token, err := secrets.Resolve(in.Token)
+		if err != nil {
+			return t, classify(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	answer, err := standbyCalls.Do(request)
 	if err != nil {
 		return t, classify(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 512))
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, saidMost))
 	switch {
 	case answer.StatusCode < 300:
 		t.Timing = t.Timing.end()
+		if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/plain") {
+			t.Said = oneLine(body)
+		}
 		t.Pace = a.pace(ctx, in.Service, in.Target.Name)
 		return t, nil
 	case answer.StatusCode < 500:
@@ -74,4 +93,15 @@ func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (Call
 	default:
 		return t, classify(fmt.Errorf("%s %s: HTTP %d: %s", in.Method, call, answer.StatusCode, strings.TrimSpace(string(body))))
 	}
+}
+
+// oneLine is the first line of a text from outside, fit for a timeline.
+func oneLine(text []byte) string {
+	line, _, _ := strings.Cut(strings.ToValidUTF8(string(text), ""), "\n")
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, line))
 }

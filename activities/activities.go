@@ -51,8 +51,12 @@ type Guards interface {
 	Holds(ctx context.Context, service string) (Held, error)
 	// StartBatch starts the workflow of a batch, or finds that it runs.
 	StartBatch(ctx context.Context, in StartBatchInput) error
+	// AtWork lists the batches of a service that have something in flight, or may.
+	AtWork(ctx context.Context, service string) ([]string, error)
 	// Drill asks a guard for a drill.
 	Drill(ctx context.Context, in AskDrillInput) (AskDrillResult, error)
+	// Booting tells a recovery where the boot of its machine is.
+	Booting(ctx context.Context, in BootNews) error
 }
 
 // epochPatience holds where the site file says nothing else.
@@ -95,6 +99,8 @@ type Deps struct {
 	// Budgets bound what all services may do together.
 	Budgets runbooks.Budgets
 	Chats   map[string]chat.Messenger
+	// Secrets are the references of the site file, for readiness to look at.
+	Secrets []runbooks.Secret
 	Reports reports.Store
 	// Traces exports the trace of a report's JSON, without waiting; nil exports none.
 	Traces func(report []byte)

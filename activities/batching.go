@@ -83,8 +83,11 @@ func (a *Activities) RunBatch(ctx context.Context, in RunBatchInput) (RunBatchRe
 	if activity.IsActivity(ctx) {
 		stopping = activity.GetWorkerStopChannel(ctx)
 	}
+	watching, seen := context.WithCancel(ctx)
+	defer seen()
+	move := a.watchMoves(watching, in, stopping)
 	out.Progress, err = a.Batches.Runner(store).Run(ctx, jobs.Work{
-		Job: in.Job, URL: in.Active.URL, Revision: revision, Items: in.Items, SlowStart: in.SlowStart, Patience: batchPatience, StorePatience: storePatience, Stop: stopping,
+		Job: in.Job, URL: in.Active.URL, Revision: revision, Items: in.Items, SlowStart: in.SlowStart, Patience: batchPatience, StorePatience: storePatience, Stop: move.stop,
 		Claim:    jobs.Claim{Holder: a.holder(fmt.Sprintf("batch/%s/%s", in.Service, in.Job)), Epoch: in.Epoch, Lanes: in.Batches.Concurrency, Takeover: in.Takeover},
 		Confirm:  func(ctx context.Context) (string, error) { return a.revision(ctx, in) },
 		Progress: func(p jobs.Progress) { tell(p) },
@@ -92,6 +95,9 @@ func (a *Activities) RunBatch(ctx context.Context, in RunBatchInput) (RunBatchRe
 	out.Timing = out.Timing.end()
 	if err == nil && !out.Progress.Done && activity.IsActivity(ctx) && stoppingNow(stopping) {
 		return out, classify(errStopping)
+	}
+	if err == nil && !out.Progress.Done {
+		err = move.yielded()
 	}
 	return out, classifyBatch(err)
 }
@@ -172,6 +178,18 @@ type ResumeBatchesResult struct {
 	Foreign []string `json:"foreign,omitempty"`
 	// Problems are jobs that do not go on, with the reason.
 	Problems []string `json:"problems,omitempty"`
+	// InFlight is what the interrupted jobs had in flight.
+	InFlight []InFlight `json:"in_flight,omitempty"`
+}
+
+// InFlight is what a job had in flight when it was interrupted: at most so many
+// items, with so many seconds of audio, are done again.
+type InFlight struct {
+	Job     string  `json:"job"`
+	Items   int     `json:"items"`
+	Seconds float64 `json:"seconds"`
+	// Unknown says why that is not known.
+	Unknown string `json:"unknown,omitempty"`
 }
 
 // ResumeBatches finds the unfinished jobs of a service in its batch store, also
@@ -197,6 +215,11 @@ func (a *Activities) ResumeBatches(ctx context.Context, in ResumeBatchesInput) (
 			continue
 		}
 		out.Found++
+		lost := InFlight{Job: one.ID}
+		if lost.Items, lost.Seconds, err = store.InFlight(ctx, one.Job, one.Head); err != nil {
+			lost.Unknown = err.Error()
+		}
+		out.InFlight = append(out.InFlight, lost)
 		if err := a.Guards.StartBatch(ctx, StartBatchInput{Service: in.Service, Job: one.ID, Takeover: true}); err != nil {
 			out.Problems = append(out.Problems, fmt.Sprintf("%s: %v", one.ID, err))
 			continue

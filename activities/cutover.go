@@ -59,7 +59,7 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResul
 	if err != nil || in.Prove == nil {
 		return out, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, proveAtOnce)
+	ctx, cancel := context.WithTimeout(ctx, ProveAtOnce)
 	defer cancel()
 	first := *in.Prove
 	first.Until = time.Time{}
@@ -69,8 +69,8 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResul
 	return out, nil
 }
 
-// proveAtOnce is how long the first canary may take within the switch.
-const proveAtOnce = time.Second
+// ProveAtOnce is how long the first canary may take within the switch.
+const ProveAtOnce = time.Second
 
 // cutOver is the effect itself.
 func (a *Activities) cutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {

@@ -18,6 +18,8 @@ type DiagnoseInput struct {
 	Active  runbooks.Target  `json:"active"`
 	Health  runbooks.Health  `json:"health"`
 	Traffic runbooks.Traffic `json:"traffic"`
+	// Once: somebody of this host has just found it mute, in a whole look; one more try tells as much as two.
+	Once bool `json:"once,omitempty"`
 }
 
 // Diagnosis is the evidence of one moment.
@@ -39,7 +41,9 @@ func (a *Activities) Diagnose(ctx context.Context, in DiagnoseInput) (Diagnosis,
 	witnessed := make([]runbooks.Observation, len(a.Witnesses))
 	request := probe.Request{URL: in.Active.URL, Health: in.Health}
 
-	wg.Go(func() { d.Evidence.Own = a.Prober.Probe(ctx, request).Observation(runbooks.ByProbe) })
+	own := request
+	own.Once = in.Once
+	wg.Go(func() { d.Evidence.Own = a.Prober.Probe(ctx, own).Observation(runbooks.ByProbe) })
 	wg.Go(func() { d.View, balancer, d.Evidence.InFlight = a.askBalancer(ctx, in) })
 	for i, w := range a.Witnesses {
 		wg.Go(func() { witnessed[i] = w.Prober.Probe(ctx, request).Observation(runbooks.ByWitness + ":" + w.Name) })
@@ -68,7 +72,7 @@ func (a *Activities) askBalancer(ctx context.Context, in DiagnoseInput) (*traffi
 	}
 	front := make(chan probe.Result, 1)
 	if checks := in.Traffic.Kind == "haproxy"; !checks {
-		go func() { front <- a.Prober.Probe(ctx, probe.Request{URL: in.Traffic.Front, Health: in.Health}) }()
+		go func() { front <- a.Prober.Probe(ctx, probe.Request{URL: in.Traffic.Front, Health: in.Health, Once: in.Once}) }()
 	}
 	balancer, err := a.Balancers(in.Traffic)
 	if err != nil {

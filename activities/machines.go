@@ -10,7 +10,6 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"github.com/understudy-dr/understudy/activities/compute"
-	"github.com/understudy-dr/understudy/activities/probe"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -26,8 +25,10 @@ type Made struct {
 	Address string      `json:"address"`
 	Where   string      `json:"where,omitempty"`
 	// Volumes is the key under which volumes were mounted on this host; empty where there are none.
-	Volumes string    `json:"volumes,omitempty"`
-	Since   time.Time `json:"since"`
+	Volumes string `json:"volumes,omitempty"`
+	// Data is the key under which data was restored on this host; empty where there is none.
+	Data  string    `json:"data,omitempty"`
+	Since time.Time `json:"since"`
 	// Price of an hour, where the runbook says one.
 	Price float64 `json:"price,omitempty"`
 }
@@ -68,79 +69,6 @@ func (a *Activities) ProvisionStandby(ctx context.Context, in ProvisionStandbyIn
 	out.Machine, err = provider.Create(ctx, order)
 	out.Timing = out.Timing.end()
 	return out, classify(err)
-}
-
-// AwaitMachineInput waits for a machine that was ordered.
-type AwaitMachineInput struct {
-	Machine compute.Ref `json:"machine"`
-	// Until bounds the wait.
-	Until time.Time `json:"until"`
-}
-
-// AwaitMachine waits until a machine runs and has an address. One that is gone,
-// or that does not come in time, is an error with the reason that the provider
-// gives. It only looks.
-func (a *Activities) AwaitMachine(ctx context.Context, in AwaitMachineInput) (MachineResult, error) {
-	out := MachineResult{Timing: begin()}
-	defer heartbeat(ctx)()
-	provider, err := a.Providers(in.Machine.Provision)
-	if err != nil {
-		return out, classify(err)
-	}
-	for {
-		m, err := provider.Describe(ctx, in.Machine)
-		switch {
-		case err == nil && m.State == compute.Running && m.Address != "":
-			out.Machine, out.Timing = m, out.Timing.end()
-			return out, nil
-		case err == nil && (m.State == compute.Gone || m.State == compute.Stopping || m.State == compute.Stopped):
-			return out, classify(fmt.Errorf("%w: it is %s: %s", errMachineLost, m.State, m.Detail))
-		case err == nil:
-			out.Machine = m
-		case errors.Is(err, compute.ErrRefused), errors.Is(err, compute.ErrForeign):
-			return out, classify(err)
-		}
-		if !pause(ctx, in.Until, bootEvery) {
-			return out, classify(late(ctx, fmt.Errorf("%w: it did not run in time: %s", errMachineLost, stateText(out.Machine, err))))
-		}
-	}
-}
-
-// AwaitReadyInput waits for a service that loads its model.
-type AwaitReadyInput struct {
-	Target  runbooks.Target   `json:"target"`
-	Health  runbooks.Health   `json:"health"`
-	Machine *compute.Ref      `json:"machine,omitempty"`
-	Until   time.Time         `json:"until"`
-	Every   runbooks.Duration `json:"every,omitempty"`
-}
-
-// AwaitReady waits until the service answers its health check and is ready. A
-// machine that ends meanwhile is an error with the end of its log. It only looks.
-func (a *Activities) AwaitReady(ctx context.Context, in AwaitReadyInput) (Timing, error) {
-	t := begin()
-	defer heartbeat(ctx)()
-	var provider compute.Provider
-	if in.Machine != nil {
-		var err error
-		if provider, err = a.Providers(in.Machine.Provision); err != nil {
-			return t, classify(err)
-		}
-	}
-	for {
-		seen := a.Prober.Probe(ctx, probe.Request{URL: in.Target.URL, Health: in.Health})
-		if seen.Finding == runbooks.Answers || seen.Finding == runbooks.Slow {
-			return t.end(), nil
-		}
-		if provider != nil {
-			if m, err := provider.Describe(ctx, *in.Machine); err == nil && (m.State == compute.Gone || m.State == compute.Stopped) {
-				return t.end(), classify(fmt.Errorf("%w: it is %s: %s", errMachineLost, m.State, m.Detail))
-			}
-		}
-		if !pause(ctx, in.Until, bootEvery) {
-			return t.end(), classify(late(ctx, fmt.Errorf("%w: it is not ready in time: it %s (%s)", errMachineLost, seen.Finding, seen.Detail)))
-		}
-	}
 }
 
 // ReleaseMachineInput gives a machine back.

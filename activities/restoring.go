@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/activities/replica"
+	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -76,6 +77,16 @@ func (a *Activities) lookAtData(ctx context.Context, in DataInput, d runbooks.Da
 type AwaitSyncInput struct {
 	DataInput
 	Until time.Time `json:"until"`
+	// Service and Home are whose steps are measured by earlier ones: what follows is the way of the data to Home.
+	Service string `json:"service,omitempty"`
+	Home    string `json:"home,omitempty"`
+}
+
+// AwaitSyncResult is where it stands still.
+type AwaitSyncResult struct {
+	LookAtDataResult
+	// Pace is how long the steps at home took before.
+	Pace []reports.Pace `json:"pace,omitempty"`
 }
 
 // syncQuiet is how long nothing new must arrive, after the writing has stopped,
@@ -84,13 +95,13 @@ const syncQuiet = 3 * time.Second
 
 // AwaitSync waits until the replica of a service that no longer writes stands
 // still, and returns where. It only looks.
-func (a *Activities) AwaitSync(ctx context.Context, in AwaitSyncInput) (LookAtDataResult, error) {
+func (a *Activities) AwaitSync(ctx context.Context, in AwaitSyncInput) (out AwaitSyncResult, err error) {
 	t := begin()
 	defer heartbeat(ctx)()
 	var before string
 	since := time.Now()
 	for {
-		out, err := a.LookAtData(ctx, in.DataInput)
+		out.LookAtDataResult, err = a.LookAtData(ctx, in.DataInput)
 		now := ""
 		for _, p := range out.Points {
 			now += p.Point.Position + " "
@@ -99,6 +110,7 @@ func (a *Activities) AwaitSync(ctx context.Context, in AwaitSyncInput) (LookAtDa
 		case err != nil || now != before:
 			before, since = now, time.Now()
 		case time.Since(since) >= syncQuiet:
+			out.Pace = a.pace(ctx, in.Service, in.Home)
 			out.Started = t.Started
 			out.Timing = out.Timing.end()
 			return out, nil
@@ -188,6 +200,41 @@ func (a *Activities) RemoveData(ctx context.Context, in RestoreDataInput) error 
 		}
 	}
 	return nil
+}
+
+// SetDataAsideInput names restored data by the key of its restore.
+type SetDataAsideInput struct {
+	Effect
+	Data []runbooks.Data `json:"data"`
+}
+
+// SetDataAsideResult is where it is kept.
+type SetDataAsideResult struct {
+	Timing
+	Paths []string `json:"paths,omitempty"`
+}
+
+// SetDataAside keeps what RestoreData brought with the same key, and what was
+// written into it since, beside its path: the path is free for the next
+// standby, and nothing is lost. It is idempotent.
+func (a *Activities) SetDataAside(ctx context.Context, in SetDataAsideInput) (SetDataAsideResult, error) {
+	out := SetDataAsideResult{Timing: begin()}
+	defer heartbeat(ctx)()
+	for i, d := range in.Data {
+		store, err := a.replicaOf(d)
+		if err != nil {
+			return out, classify(err)
+		}
+		path, err := store.SetAside(ctx, volumeKey(in.Key, i), d)
+		if err != nil {
+			return out, classify(err)
+		}
+		if path != "" {
+			out.Paths = append(out.Paths, path)
+		}
+	}
+	out.Timing = out.Timing.end()
+	return out, nil
 }
 
 func (a *Activities) replicaOf(d runbooks.Data) (replica.Replica, error) {

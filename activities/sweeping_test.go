@@ -36,6 +36,7 @@ type holder struct {
 	away error
 }
 
+func (h *holder) AtWork(context.Context, string) ([]string, error) { return nil, nil }
 func (h *holder) Holds(context.Context, string) (Held, error) {
 	held := h.says[0]
 	if len(h.says) > 1 {

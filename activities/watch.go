@@ -78,8 +78,10 @@ func (a *Activities) Confirm(ctx context.Context, in ConfirmInput) (Confirmation
 	in.Until = time.Time{}
 	over := c.Started.Add(in.For.D())
 	failures := 0
-	beat := time.NewTicker(time.Second)
-	defer beat.Stop()
+	// A canary may take longer than the engine waits for a heartbeat.
+	tell, stop := progress(ctx)
+	defer stop()
+	tell(c)
 	for time.Now().Before(over) {
 		if seen := a.proveOnce(ctx, in.ProveInput); seen.Finding == runbooks.Answers {
 			c.Canaries, failures = c.Canaries+1, 0
@@ -87,23 +89,18 @@ func (a *Activities) Confirm(ctx context.Context, in ConfirmInput) (Confirmation
 			c.Lost = string(seen.Finding) + " (" + seen.Detail + ")"
 			break
 		}
+		tell(c)
 		activity.RecordHeartbeat(ctx, c)
 		wait := min(in.Every.D(), time.Until(over))
 		if failures > 0 {
 			wait = min(wait, time.Second) // A doubt is cleared up at once.
 		}
-		next := time.After(wait)
-		for waiting := true; waiting; {
-			select {
-			case <-next:
-				waiting = false
-			case <-beat.C:
-				activity.RecordHeartbeat(ctx, c)
-			case <-activity.GetWorkerStopChannel(ctx):
-				return c, classify(errStopping)
-			case <-ctx.Done():
-				return c, ctx.Err()
-			}
+		select {
+		case <-time.After(wait):
+		case <-activity.GetWorkerStopChannel(ctx):
+			return c, classify(errStopping)
+		case <-ctx.Done():
+			return c, ctx.Err()
 		}
 	}
 	c.Timing = c.Timing.end()

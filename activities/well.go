@@ -53,28 +53,26 @@ func (a *Activities) AwaitWell(ctx context.Context, in AwaitWellInput) (Wellness
 	over := time.After(time.Until(w.Started.Add(in.Within.D())))
 	every := time.NewTicker(in.Every.D())
 	defer every.Stop()
-	beat := time.NewTicker(beatEvery)
-	defer beat.Stop()
+	// A canary may take longer than the engine waits for a heartbeat.
+	tell, stop := progress(ctx)
+	defer stop()
 	for {
+		tell(w)
 		a.lookForWellness(ctx, in, &w)
+		tell(w)
 		if w.Well {
 			w.Timing = w.Timing.end()
 			return w, nil
 		}
-		for waiting := true; waiting; {
-			select {
-			case <-every.C:
-				waiting = false
-			case <-beat.C:
-				activity.RecordHeartbeat(ctx, w)
-			case <-over:
-				w.Timing = w.Timing.end()
-				return w, nil
-			case <-activity.GetWorkerStopChannel(ctx):
-				return w, classify(errStopping)
-			case <-ctx.Done():
-				return w, ctx.Err()
-			}
+		select {
+		case <-every.C:
+		case <-over:
+			w.Timing = w.Timing.end()
+			return w, nil
+		case <-activity.GetWorkerStopChannel(ctx):
+			return w, classify(errStopping)
+		case <-ctx.Done():
+			return w, ctx.Err()
 		}
 	}
 }

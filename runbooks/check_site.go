@@ -68,6 +68,7 @@ func (d *decoder) checkStores(s *Site) {
 	for name, store := range s.S3 {
 		path := join("s3", name)
 		d.checkURL(path+".endpoint", store.Endpoint, "http", "https")
+		d.checkURL(path+".machine_endpoint", store.MachineEndpoint, "http", "https")
 		if store.AccessKey.IsZero() != store.SecretKey.IsZero() {
 			d.wrong(path, "access_key and secret_key go together; write both or neither")
 		}

@@ -46,6 +46,7 @@ func (r *Runbook) fill() {
 	or(&p.Degraded, "page")
 	or(&p.Failback, "manual")
 	or(&p.FailbackHold, Duration(30*time.Minute))
+	or(&p.Pause, Duration(5*time.Minute))
 	or(&p.Limits.Machines, 1)
 	or(&p.Limits.PerDay, 3)
 	or(&p.Limits.TTL, Duration(72*time.Hour))

@@ -64,13 +64,13 @@ func (p *paper) tier(number int, t Tier, home Target) {
 		p.text("**Ask first**: %s must agree.", strings.Join(t.Approval.Roles, " or "))
 	}
 	target, _ := p.r.TargetNamed(t.Name)
-	if t.Rests() {
+	if t.Provision != nil {
 		p.text("Write the machine's address in the place of `%s` below.", AddressMark)
 		p.make(t)
 	}
 	if t.Activate != nil {
-		p.text("Wake it. In the place of `{epoch}` stands a number that is higher than any before; the Unix time will do.")
-		p.command("curl -sS -X " + t.Activate.Method + " " + word(under(target.URL, t.Activate.URL)))
+		p.text("Tell it that it serves from now on. In the place of `{epoch}` stands a number that is higher than any before; the Unix time will do. In that of `{from}` stands the epoch of the newest data, 0 where it never moved.")
+		p.command("curl -sS -X " + t.Activate.Method + bearing(t.Activate.Token) + " " + word(under(target.URL, t.Activate.URL)))
 	}
 	p.text("Is it well?")
 	p.ask(target.URL, t.Name)
@@ -86,6 +86,18 @@ func (p *paper) tier(number int, t Tier, home Target) {
 	p.traffic(p.r.TrafficOf(t.Name), home, target)
 	p.text("And through the front door:")
 	p.canary(p.r.TrafficOf(t.Name).Front)
+}
+
+// bearing is the header that a call bears its token in.
+func bearing(token Secret) string {
+	switch {
+	case token.File != "":
+		return ` -H "Authorization: Bearer $(cat ` + word(token.File) + `)"`
+	case token.Env != "":
+		return ` -H "Authorization: Bearer $` + token.Env + `"`
+	default:
+		return ""
+	}
 }
 
 // make writes out how a machine is made, and what it needs.

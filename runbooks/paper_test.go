@@ -19,7 +19,10 @@ func TestPaper(t *testing.T) {
 			"echo 'set server fun_asr/primary state maint'", "approver must agree", "litestream restore", "sha256sum --quiet -c MANIFEST.sha256", "/usr/local/bin/pdu-off gpu-a",
 			"aws ec2 run-instances --region us-west-2", "It must hear: **one two three", "sqlite3 /app/webui/data/history.db 'select count(*) from history'", "the weight 100",
 		},
-		"sambert-hifigan": {"nginx -s reload", "curl -sS -m 60 -H 'Content-Type: application/json'"},
+		"sambert-hifigan": {
+			"nginx -s reload", "curl -sS -m 60 -H 'Content-Type: application/json'",
+			`curl -sS -X POST -H "Authorization: Bearer $(cat /etc/understudy/host.token)" 'http://192.168.1.11:8403/take-over`,
+		},
 	} {
 		r, _ := library.Lookup(service)
 		page := runbooks.Paper(r)

@@ -110,7 +110,9 @@ const (
 	StepUndo      = "undo"
 	StepGameDay   = "game day"
 	StepOrphans   = "orphans"
+	StepRest      = "rest batches"
 	StepQuiesce   = "quiesce"
+	StepSync      = "sync"
 	StepProtect   = "protect again"
 	StepResume    = "resume batches"
 )

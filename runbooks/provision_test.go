@@ -87,6 +87,7 @@ func TestHowAWSIsReached(t *testing.T) {
 		t.Errorf("%+v\n%v", site.AWS, problems)
 	}
 	for text, want := range map[string]string{
+		`s3: {default: {machine_endpoint: "ftp://x"}}`:                  `s3.default.machine_endpoint: `,
 		`s3: {default: {machines: mine}}`:                               `s3.default.machines: "mine" is neither role nor anonymous`,
 		`aws: {access_key: {env: A}}`:                                   "access_key and secret_key go together",
 		`aws: {session_token: {env: A}}`:                                "a session token belongs to an access key",

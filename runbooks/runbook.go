@@ -137,6 +137,8 @@ type Policy struct {
 	Failback string `json:"failback,omitempty" jsonschema:"enum=manual,enum=auto"`
 	// failback auto: how long the primary must have been well. Default 30m.
 	FailbackHold Duration `json:"failback_hold,omitempty"`
+	// The longest that the way home may keep the service from its users while its data moves; beyond it everything is taken back. Default 5m.
+	Pause Duration `json:"pause,omitempty"`
 	// Bounds on what a recovery may make.
 	Limits Limits `json:"limits,omitzero"`
 }

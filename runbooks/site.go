@@ -1,5 +1,10 @@
 package runbooks
 
+import (
+	"maps"
+	"slices"
+)
+
 // Site is the file understudy.yaml: what holds for all services.
 type Site struct {
 	// Version of this format.
@@ -36,6 +41,33 @@ type Site struct {
 	Ping string `json:"ping,omitempty"`
 }
 
+// Secrets are all references to secrets that the file names, each once.
+func (s Site) Secrets() []Secret {
+	all := []Secret{s.AWS.AccessKey, s.AWS.SecretKey, s.AWS.SessionToken}
+	for _, name := range slices.Sorted(maps.Keys(s.S3)) {
+		all = append(all, s.S3[name].AccessKey, s.S3[name].SecretKey)
+	}
+	if s.Epochs != nil {
+		all = append(all, s.Epochs.Password)
+	}
+	for _, w := range s.Witnesses {
+		all = append(all, w.Key)
+	}
+	if c := s.Chat.Slack; c != nil {
+		all = append(all, c.Token, c.SigningSecret, c.AppToken)
+	}
+	if c := s.Chat.WeCom; c != nil {
+		all = append(all, c.Key)
+	}
+	var each []Secret
+	for _, one := range all {
+		if !one.IsZero() && !slices.Contains(each, one) {
+			each = append(each, one)
+		}
+	}
+	return each
+}
+
 // Listen is where Understudy listens, as host:port.
 type Listen struct {
 	// Alerts, API, console, metrics. Default 127.0.0.1:8400.
@@ -66,6 +98,8 @@ type S3 struct {
 	SecretKey Secret `json:"secret_key,omitzero"`
 	// How machines that are made from images sign their requests here: role (that of the machine), anonymous, or the path of a credentials file on the image, in the format of the AWS tools. Default role.
 	Machines string `json:"machines,omitempty"`
+	// URL of the endpoint as machines that are made from images reach it, where that is another one. Default: endpoint.
+	MachineEndpoint string `json:"machine_endpoint,omitempty"`
 }
 
 // AWS is how AWS is reached. Without any key, the AWS SDK's usual sources are

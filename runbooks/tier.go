@@ -46,12 +46,14 @@ type Tier struct {
 
 // Activate is the call that makes a resting instance serve.
 type Activate struct {
-	// Path at the standby, or URL, of the call. {epoch} stands for the epoch of the recovery.
+	// Path at the standby, or URL, of the call. {epoch} stands for the epoch of the recovery, {from} for that of the data so far.
 	URL string `json:"url" jsonschema:"required"`
 	// The request's method. Default POST.
 	Method string `json:"method,omitempty" jsonschema:"enum=POST,enum=PUT,enum=GET"`
 	// The call that puts it to rest again.
 	Undo string `json:"undo,omitempty"`
+	// Token that both calls bear (Authorization: Bearer), by reference.
+	Token Secret `json:"token,omitzero"`
 }
 
 // Approval is the agreement of a person.

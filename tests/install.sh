@@ -17,7 +17,7 @@ esac
 # Name one package: for which purposes, how it is seen that it is there (a program or a path), and what it is for.
 needs() {
 	cat <<'EOF'
-demo,test haproxy                 haproxy                                       the load balancer in front of the speech service
+demo,test,vm haproxy              haproxy                                       the load balancer in front of the speech service
 demo,test prometheus              prometheus                                    notices that the speech service is gone
 demo,test prometheus-alertmanager prometheus-alertmanager                       sends the alert to Understudy
 demo,test,vm pocketsphinx         pocketsphinx_batch                            the speech recognizer that is protected
@@ -29,7 +29,7 @@ test      etcd-server             etcd                                          
 demo,test s3fs                    s3fs                                          mounts model volumes from S3
 test      sqlite3                 sqlite3                                       looks into the databases that are replicated
 test      ffmpeg                  ffmpeg                                        decodes the recordings that sox does not know
-test      socat                   socat                                         the bare recovery script that benchmarks compare with
+test,vm   socat                   socat                                         the bare recovery script that benchmarks compare with
 test      curl                    curl                                          the same
 test      jq                      jq                                            the same
 test      chromium                chromium                                      looks at the web pages

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every test, on real parts. Installs what it needs, builds the program once,
-# then runs suite after suite and says how long each took.
+# then runs the suites and says how long each took.
 set -eu
 cd "$(dirname "$0")/.."
 tests/install.sh test

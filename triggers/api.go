@@ -32,8 +32,9 @@ type Standbys interface {
 	CheckStandby(ctx context.Context, in activities.CheckStandbyInput) (activities.Gate, error)
 }
 
-// Makers asks whether a tier's machine could be made now.
+// Makers asks whether a tier's machine could be made now, and how far data is.
 type Makers interface {
+	LookAtData(ctx context.Context, in activities.DataInput) (activities.LookAtDataResult, error)
 	CheckMachine(ctx context.Context, in activities.CheckMachineInput) (activities.MachineGate, error)
 }
 
@@ -86,6 +87,7 @@ func (a *API) Mount(mux *http.ServeMux) {
 	get(api, "/services", "list-services", "Every service, where it runs, and what its guard does", a.services)
 	get(api, "/services/{service}", "get-service", "One service, with all that its guard knows", a.service)
 	get(api, "/services/{service}/plan", "get-plan", "What a recovery would do now, why tiers would be refused, and how long steps took before", a.plan)
+	get(api, "/services/{service}/failback", "get-way-home", "What a failback would bring home, whether it could now, and how long users would wait", a.wayHome)
 	get(api, "/services/{service}/why", "get-decisions", "The guard's latest decisions with their reasons, also those to do nothing", a.why)
 	get(api, "/recoveries", "list-recoveries", "Past and running recoveries, newest first", a.recoveries)
 	get(api, "/recoveries/{id}", "get-recovery", "One recovery: live progress or report, and what may be ordered now", a.recovery)

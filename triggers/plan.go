@@ -53,7 +53,8 @@ func (d PlanDetail) Refusals(rung runbooks.Rung) []string {
 
 type planInput struct {
 	ServicePath
-	Tier string `query:"tier" maxLength:"20" doc:"only this tier: hot, warm, cold, cross-region, or primary"`
+	Tier  string `query:"tier" maxLength:"20" doc:"only this tier: hot, warm, cold, cross-region, or primary"`
+	Force bool   `query:"force" doc:"as with force: what is left out until the end of the cooldown may be tried"`
 }
 
 func (a *API) plan(ctx context.Context, in *planInput) (*Body[PlanDetail], error) {
@@ -69,7 +70,11 @@ func (a *API) plan(ctx context.Context, in *planInput) (*Body[PlanDetail], error
 	if !ok {
 		return nil, huma.Error409Conflict(fmt.Sprintf("%s runs on tier %s, which its runbook no longer has", in.Service, state.Active))
 	}
-	plan := runbooks.NewPlan(r, active, failedNow(state, time.Now()))
+	failed := failedNow(state, time.Now())
+	if in.Force {
+		failed = nil
+	}
+	plan := runbooks.NewPlan(r, active, failed)
 	if err := hasTier(plan, in.Tier); err != nil {
 		return nil, err
 	}

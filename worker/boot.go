@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -41,5 +42,5 @@ func storeOf(url string, stores map[string]runbooks.S3) boot.Store {
 	if !ok {
 		return boot.Store{}
 	}
-	return boot.Store{Endpoint: found.Endpoint, Region: found.Region, PathStyle: found.PathStyle, Login: found.Machines}
+	return boot.Store{Endpoint: cmp.Or(found.MachineEndpoint, found.Endpoint), Region: found.Region, PathStyle: found.PathStyle, Login: found.Machines}
 }

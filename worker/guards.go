@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -217,10 +219,48 @@ func (g *guards) StartBatch(ctx context.Context, in activities.StartBatchInput) 
 	return nil
 }
 
+// AtWork lists the batches of a service that have something in flight, or may:
+// one that does not say is taken for one at work.
+func (g *guards) AtWork(ctx context.Context, service string) (all []string, err error) {
+	query := fmt.Sprintf("TaskQueue = '%s' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '%s'", workflows.BatchQueue, workflows.BatchID(service, ""))
+	var page []byte
+	for {
+		list, err := g.client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: g.namespace, Query: query, NextPageToken: page})
+		if err != nil {
+			return nil, fmt.Errorf("list the batches of %s: %w", service, err)
+		}
+		for _, open := range list.GetExecutions() {
+			id := open.GetExecution().GetWorkflowId()
+			var state workflows.BatchState
+			answer, err := g.client.QueryWorkflow(ctx, id, "", workflows.ProgressQueryName)
+			if err == nil {
+				err = answer.Get(&state)
+			}
+			if err != nil || state.Waits == "" {
+				all = append(all, strings.TrimPrefix(id, workflows.BatchID(service, "")))
+			}
+		}
+		if page = list.GetNextPageToken(); len(page) == 0 {
+			return all, nil
+		}
+	}
+}
+
+// Booting tells a recovery where the boot of its machine is. One that has ended
+// needs to know no more.
+func (g *guards) Booting(ctx context.Context, in activities.BootNews) error {
+	err := g.client.SignalWorkflow(ctx, in.Recovery, in.Run, workflows.BootSignalName, in)
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		return nil
+	}
+	return err
+}
+
 // Announce hands news to an announcement, starting it where needed. One that
 // has ended has told its last news: what is handed over again is known there.
 func (g *guards) Announce(ctx context.Context, in activities.AnnounceInput) error {
-	if in.Final && g.moved != nil {
+	if in.Final && g.moved != nil && !strings.HasPrefix(in.Story, workflows.ReadinessStory) {
 		g.moved(in.Service)
 	}
 	id := workflows.AnnouncementID(in.Service, in.Story)
@@ -232,6 +272,11 @@ func (g *guards) Announce(ctx context.Context, in activities.AnnounceInput) erro
 		return nil
 	}
 	return err
+}
+
+// Changed lets a service's readiness be looked at anew, soon.
+func (g *guards) Changed(ctx context.Context, service string) error {
+	return g.client.SignalWorkflow(ctx, workflows.ReadinessID(service), "", workflows.ChangedSignalName, nil)
 }
 
 // Link leads to a workflow in the Temporal UI.

@@ -46,13 +46,25 @@ func (p *program) lookOut(ctx context.Context) (wait func()) {
 	return func() { stop(); all.Wait() }
 }
 
-// moved lets the heartbeat ask at once where a service runs. It asks by itself
-// as well, only later.
+// moved lets the heartbeat ask at once where a service runs, and readiness look
+// at what stands by now. Both do so by themselves as well, only later.
 func (p *program) moved(service string) {
 	if beats := p.beats.Load(); beats != nil {
 		beats.Moved(service)
 	}
+	go p.changed(service)
 }
+
+func (p *program) changed(service string) {
+	ctx, cancel := context.WithTimeout(context.Background(), changedWithin)
+	defer cancel()
+	if err := p.guards.Changed(ctx, service); err != nil {
+		p.Log.Debug("readiness was not told of a change; it looks later", "service", service, "error", err)
+	}
+}
+
+// changedWithin bounds the telling of a change.
+const changedWithin = 5 * time.Second
 
 // ping calls the site file's address every minute while the engine answers: where
 // that ceases, somebody outside tells people that nobody watches any more.

@@ -66,8 +66,9 @@ func providers(site runbooks.Site, library func() *runbooks.Library) (activities
 			Dir:          filepath.Join(site.DataDir, "settings"),
 			Timeout:      settingsTimeout,
 		}),
-		Fences: fence.New(fence.Config{Secret: secrets.Resolve, Prober: prober}),
-		Links:  site.Links,
+		Fences:  fence.New(fence.Config{Secret: secrets.Resolve, Prober: prober}),
+		Links:   site.Links,
+		Secrets: site.Secrets(),
 	}
 	if err := machineProviders(&deps, site, objects); err != nil {
 		return deps, err

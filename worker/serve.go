@@ -229,6 +229,9 @@ func (p *program) reloadOnHangup(ctx context.Context) {
 			if err := errors.Join(p.startGuards(ctx), p.startStanding(ctx)); err != nil {
 				p.Log.Error("not everything could be started for the new runbooks", "error", err)
 			}
+			for _, service := range library.Services() {
+				p.changed(service)
+			}
 			p.Log.Info("the runbooks were reloaded", "services", len(library.Services()))
 		}
 	}()

@@ -52,6 +52,7 @@ func (r *recovery) try(ctx workflow.Context, rung runbooks.Rung, verdict runbook
 		return false
 	}
 	// Step 3. Proof before traffic, where the standby is held or new, or where the failed one still answers somehow.
+	r.ponders = false
 	if (rung.Hold || tier.Rests() || verdict != runbooks.Dead) && !r.prove(ctx, rung, verdict) {
 		return false
 	}
@@ -135,6 +136,7 @@ func (r *recovery) prove(ctx workflow.Context, rung runbooks.Rung, verdict runbo
 		return false
 	}
 	shut(Done, proof.Observation.Detail, proof.Timing)
+	r.ponders = proof.Ended.Sub(proof.Started) > activities.ProveAtOnce
 	return true
 }
 
@@ -193,7 +195,9 @@ func (r *recovery) cutOver(ctx workflow.Context, rung runbooks.Rung, verdict run
 		in.Destination = &destination
 	}
 	proof := r.proveInput(r.in.Runbook.TrafficOf(rung.Tier).Front, due)
-	in.Prove, r.proof = &proof, nil
+	if in.Prove, r.proof = &proof, nil; r.ponders {
+		in.Prove = nil // it would be given up after a second, and go on in the standby beside the next one
+	}
 	options := switching(source, destination)
 	options.ScheduleToCloseTimeout = within
 	options.WaitForCancellation = true // an abort undoes it, and must know that it is over
@@ -315,8 +319,12 @@ func (r *recovery) verify(ctx workflow.Context, rung runbooks.Rung, due time.Tim
 	}
 	shut(Done, "through the front door: "+proof.Observation.Detail, proof.Timing)
 	r.report.Verified, r.report.Tier = proof.Answered, rung.Tier
+	began := r.began
+	if began.IsZero() { // the way home climbs nothing
+		began = r.report.Started
+	}
 	r.report.Proven = append(r.report.Proven, activities.Proven{
-		Tier: rung.Tier, At: proof.Answered, Seconds: proof.Answered.Sub(r.began).Seconds(), Epoch: r.in.Epoch, Mode: r.in.Mode,
+		Tier: rung.Tier, At: proof.Answered, Seconds: proof.Answered.Sub(began).Seconds(), Epoch: r.in.Epoch, Mode: r.in.Mode,
 	})
 	r.report.RTOSeconds = max(proof.Answered.Sub(r.in.Trigger.OutageSince).Seconds(), 0)
 	if tier, ok := r.in.Runbook.TierNamed(rung.Tier); ok && tier.Objectives != nil && tier.Objectives.RTO > 0 {

@@ -164,15 +164,17 @@ func Decide(s GuardState, plan runbooks.Plan, ask Ask, now time.Time) Decision {
 		}
 	}
 	if now.Before(s.CooldownUntil) && !ask.Force {
-		// The cooldown stops going back, not going on: from a standby that is down now, tiers that have not failed yet may be tried.
-		if s.away() && !slices.Contains(s.Failed, s.Active) && plan.Tries() {
-			if ask.Looked == nil {
+		// The cooldown stops going back, not going on: from a standby that is down now, tiers that have not failed yet may
+		// be tried. While it is well, an alert tells of the one that was left, and nobody needs to hear of that.
+		if s.away() && !slices.Contains(s.Failed, s.Active) {
+			switch {
+			case ask.Looked == nil:
 				return decide(Look, "cooldown until %s; the ladder goes on only if %s is down", clock(s.CooldownUntil), s.Active)
-			}
-			if ask.Looked.Verdict.Failed() {
+			case !ask.Looked.Verdict.Failed():
+				return decide(Ignore, "%s is %s: %s", s.Active, ask.Looked.Verdict, ask.Looked.Reason)
+			case plan.Tries():
 				return decide(Start, "%s is down as well: %s", s.Active, ask.Looked.Reason)
 			}
-			return decide(Ignore, "%s is %s: %s", s.Active, ask.Looked.Verdict, ask.Looked.Reason)
 		}
 		d.Override = force
 		return decide(Wait, "cooldown until %s, and nothing is left that has not failed: %s", clock(s.CooldownUntil), refusals(plan))

@@ -53,6 +53,8 @@ func TestDecide(t *testing.T) {
 		"away within the cooldown, it is well":  {GuardState{Active: "hot", Failed: []string{"primary"}, CooldownUntil: soon}, ladder, Ask{Alert: alert(), Looked: well}, Ignore, "hot is Healthy", ""},
 		"away within the cooldown, it is down":  {GuardState{Active: "hot", Failed: []string{"primary"}, CooldownUntil: soon}, ladder, Ask{Alert: alert(), Looked: down}, Start, "hot is down as well", ""},
 		"away, down, and nothing is left":       {GuardState{Active: "hot", Failed: []string{"primary"}, CooldownUntil: soon}, exhausted, Ask{Alert: alert(), Looked: down}, Wait, "nothing is left", "--force"},
+		"away, nothing is left, none needed":    {GuardState{Active: "hot", Failed: []string{"primary"}, CooldownUntil: soon}, exhausted, Ask{Alert: alert(), Looked: well}, Ignore, "hot is Healthy", ""},
+		"away, nothing is left, not looked yet": {GuardState{Active: "hot", Failed: []string{"primary"}, CooldownUntil: soon}, exhausted, Ask{Alert: alert()}, Look, "only if hot is down", ""},
 		"away, and even the active just failed": {GuardState{Active: "hot", Failed: []string{"primary", "hot"}, CooldownUntil: soon}, ladder, Ask{Alert: alert(), Looked: down}, Wait, "", ""},
 		"by force, within the cooldown":         {GuardState{Active: "primary", CooldownUntil: soon}, ladder, Ask{Force: true}, Start, "", ""},
 		"after the cooldown":                    {GuardState{Active: "primary", CooldownUntil: over}, ladder, Ask{Alert: alert()}, Start, "", ""},
@@ -65,6 +67,53 @@ func TestDecide(t *testing.T) {
 				t.Errorf("got %s (%s) override %q; want %s (…%s…) override …%s…", got.Action, got.Reason, got.Override, c.want, c.because, c.override)
 			}
 		})
+	}
+}
+
+// Down, up, down, and then the standby, all within one cooldown: one start.
+func TestAServiceThatFlapsIsMovedOnce(t *testing.T) {
+	now := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+	ladder := runbooks.Plan{Rungs: []runbooks.Rung{{Tier: "hot"}}}
+	nothing := runbooks.Plan{Rungs: []runbooks.Rung{{Tier: "primary", Refused: "it failed itself within the cooldown"}}}
+	s := GuardState{Service: "asr", Active: "primary"}
+	starts := 0
+	for i, step := range []struct {
+		firing  bool
+		starts  time.Duration // of the alert
+		plan    runbooks.Plan
+		looked  runbooks.Verdict
+		want    Action
+		because string
+	}{
+		{true, 0, ladder, "", Start, ""},
+		{true, 0, ladder, runbooks.Healthy, Ignore, "recovery 1 has answered this alert"}, // repeated after the fix
+		{false, 0, ladder, "", Ignore, "resolved"},                                        // up
+		{true, 0, ladder, "", Ignore, "late copy"},
+		{true, time.Minute, nothing, runbooks.Healthy, Ignore, "hot is Healthy"}, // down: hot alone is left, and serves
+		{true, time.Minute, ladder, runbooks.Healthy, Ignore, "hot is Healthy"},  // the same with a tier that has not failed
+		{false, time.Minute, ladder, "", Ignore, "resolved"},                     // up
+		{true, 2 * time.Minute, ladder, "", Look, "goes on only if hot is down"},
+		{true, 2 * time.Minute, nothing, runbooks.Dead, Wait, "it failed itself within the cooldown"}, // the standby as well
+	} {
+		now = now.Add(10 * time.Second)
+		a := Alert{Fingerprint: "f1", StartsAt: time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC).Add(step.starts), Firing: step.firing, Name: "Down"}
+		ask := Ask{Alert: &a}
+		if step.looked != "" {
+			ask.Looked = &Glance{Verdict: step.looked, Reason: "as the test says"}
+		}
+		got := Decide(s, step.plan, ask, now)
+		if got.Action != step.want || !strings.Contains(got.Reason, step.because) {
+			t.Errorf("step %d: %s (%s), want %s (…%s…)", i, got.Action, got.Reason, step.want, step.because)
+		}
+		known := s.note(a, now)
+		if got.Action == Start {
+			starts++
+			known.Epoch = 1
+			s.Active, s.Failed, s.CooldownUntil = "hot", []string{"primary"}, now.Add(time.Hour)
+		}
+	}
+	if starts != 1 {
+		t.Errorf("%d starts", starts)
 	}
 }
 

@@ -20,7 +20,9 @@ func (r *recovery) diagnose(ctx workflow.Context) (runbooks.Verdict, string) {
 	in := activities.DiagnoseInput{
 		Service: r.in.Service, Active: r.in.Active, Health: r.in.Runbook.Health, Traffic: r.in.Runbook.TrafficOf(r.in.Active.Name),
 	}
-	first := lookAt(ctx, in)
+	hasty := in
+	hasty.Once = r.in.Trigger.Kind == TriggerHeartbeat // whose failed looks were whole ones, the last a moment ago
+	first := lookAt(ctx, hasty)
 	asked := r.askStandbys(ctx)
 	d, err := first()
 	asked()

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +18,14 @@ const (
 	// finalSyncWithin bounds the wait for the last changes of the active after it was taken off the traffic: Litestream
 	// uploads once a second.
 	finalSyncWithin = 30 * time.Second
-	// homeWithin bounds the call that lets the primary take over the data, and its start.
+	// replicatedWithin is how long the primary's first changes may take to be replicated, replicatedAgain the pause between
+	// two looks. Litestream sends the whole database first; the service serves all the while.
+	replicatedWithin = 30 * time.Second
+	replicatedAgain  = 2 * time.Second
+	// restWithin bounds the wait for what batches have in flight: a chunk of audio is at most nine minutes long, and is
+	// transcribed faster than it is spoken. The service serves all the while.
+	restWithin = 10 * time.Minute
+	// homeWithin bounds each act that keeps nobody waiting, and the pause where a runbook of before says nothing.
 	homeWithin = 5 * time.Minute
 )
 
@@ -34,6 +42,7 @@ func (r *recovery) goHome(ctx workflow.Context) {
 		r.cannotGoHome(ctx, "the primary does not pass: "+r.lastReason())
 		return
 	}
+	r.report.share(&r.mark, PartDecide, workflow.Now(ctx))
 	// Step 2. The epoch is recorded: from here on nobody else moves the service.
 	if !r.claimFirst(ctx, &making{tier: runbooks.Tier{Name: runbooks.PrimaryName}}) {
 		if r.report.Outcome == "" {
@@ -53,8 +62,8 @@ func (r *recovery) goHome(ctx workflow.Context) {
 	}
 	// Step 5. Provisional until committed; what fails now goes back, because the standby is still there.
 	r.settle(ctx, rung)
-	if r.report.Outcome == OutcomeRolledBack || r.report.Active != runbooks.PrimaryName {
-		return
+	if r.report.Outcome != "" || r.report.Active != runbooks.PrimaryName {
+		return // stopped, or rolled back
 	}
 	if r.report.Lost != "" && r.report.DataEpoch == r.in.DataEpoch {
 		r.report.Lost = "" // nothing was written at home only: the standby goes on where it was
@@ -64,9 +73,14 @@ func (r *recovery) goHome(ctx workflow.Context) {
 	// Step 6. Release the standby and protect again: the ladder is as it was in good times.
 	r.undo.entries, r.pinned = nil, nil
 	r.releaseFailed(ctx)
-	r.protectAgain(ctx)
 	r.report.Advice = nil
-	r.end(OutcomeHome, fmt.Sprintf("%s is back on its primary, verified through the front door", r.in.Service))
+	r.protectAgain(ctx)
+	r.protectData(ctx)
+	why := fmt.Sprintf("%s is back on its primary, verified through the front door", r.in.Service)
+	if r.report.Lost != "" {
+		why += "; it failed again within the confirm window"
+	}
+	r.end(OutcomeHome, why)
 }
 
 // cannotGoHome takes everything back: the service stays where it was.
@@ -109,6 +123,9 @@ func (r *recovery) dataHome(ctx workflow.Context, home runbooks.Target) bool {
 			Reason: "data is written on " + r.in.Active.Name + " since the recovery, and the runbook does not say how the primary takes it over: set primary.activate"})
 		return false
 	}
+	if r.in.Runbook.BatchesOf(r.in.Active.Name) != nil && !r.rest(ctx) {
+		return false
+	}
 	balancer := r.in.Runbook.TrafficOf(r.in.Active.Name)
 	r.undo.push(undo{what: r.in.Active.Server + " back on the traffic", act: func(ctx workflow.Context) error {
 		_, err := r.put(ctx, balancer, r.in.Active, traffic.Ready, "unquiesce")
@@ -122,33 +139,82 @@ func (r *recovery) dataHome(ctx workflow.Context, home runbooks.Target) bool {
 	}
 	shut(Done, r.in.Active.Server+" is off the traffic; what it had accepted is answered", result.Timing)
 
-	shut = r.open(ctx, runbooks.StepRestore, home.Name, "waiting for the last changes of "+r.in.Active.Name)
+	shut = r.open(ctx, runbooks.StepSync, r.in.Active.Name, "waiting until its last changes are replicated")
+	due := workflow.Now(ctx).Add(cmp.Or(r.in.Runbook.Policy.Pause.D(), homeWithin))
+	left := func() time.Duration { return max(due.Sub(workflow.Now(ctx)), time.Second) }
 	points, err := do(ctx, within(longLook, finalSyncWithin+10*time.Second), "wait for the final sync", acts.AwaitSync, activities.AwaitSyncInput{
 		DataInput: activities.DataInput{Data: r.in.Runbook.DataOf(r.in.Active.Name), From: r.in.DataEpoch, Known: true, Before: r.in.Epoch},
-		Until:     workflow.Now(ctx).Add(finalSyncWithin),
+		Until:     workflow.Now(ctx).Add(min(finalSyncWithin, left())),
+		Service:   r.in.Service, Home: home.Name,
 	})
 	if err != nil {
 		shut(Failed, "the last changes did not arrive: "+reason(err), points.Timing)
 		return false
 	}
+	var arrived []string
 	for _, p := range points.Points {
 		r.report.Restored = append(r.report.Restored, Recovered{Restored: replica.Restored{Point: p.Point, Path: p.Data.Path}})
+		arrived = append(arrived, fmt.Sprintf("%s at %s, changed last at %s", p.Data.Path, p.Point.Position, p.Point.At.UTC().Format(time.TimeOnly)))
 	}
+	r.report.share(&r.mark, PartSync, points.Ended)
+	shut(Done, join(arrived), points.Timing)
+	r.learn(points.Pace)
+
 	target := home
-	if _, err := do(ctx, within(wakeStandby, homeWithin), "the primary takes the data over", acts.CallStandby, activities.CallStandbyInput{
-		Effect: r.effect(ctx, "home", homeWithin), Target: target, Method: call.Method, Call: call.URL, From: r.in.DataEpoch,
-	}); err != nil {
-		shut(Failed, "the primary did not take the data over: "+reason(err), activities.Timing{})
+	if call.Undo != "" {
+		// The service does not wait for it: the primary is off the traffic, and the standby has all the data.
+		r.undo.push(undo{what: "the primary goes on with the data that it had before", slow: true, act: func(ctx workflow.Context) error {
+			_, err := do(ctx, within(wakeStandby, homeWithin), "the primary gives the data back", acts.CallStandby, activities.CallStandbyInput{
+				Effect: r.effect(ctx, "unhome-data", homeWithin), Target: target, Method: call.Method, Call: call.Undo, From: r.in.DataEpoch, Token: call.Token,
+			})
+			return err
+		}})
+	}
+	shut = r.open(ctx, runbooks.StepRestore, home.Name, "the primary takes the data over")
+	answer, err := do(ctx, within(wakeStandby, left()), "the primary takes the data over", acts.CallStandby, activities.CallStandbyInput{
+		Effect: r.effect(ctx, "home", left()), Target: target, Method: call.Method, Call: call.URL, From: r.in.DataEpoch, Token: call.Token,
+	})
+	if err != nil {
+		shut(Failed, "the primary did not take the data over: "+reason(err), answer.Timing)
 		return false
 	}
-	if timing, err := do(ctx, within(longLook, homeWithin), "wait until the primary is ready", acts.AwaitReady, activities.AwaitReadyInput{
-		Target: target, Health: r.in.Runbook.Health, Until: workflow.Now(ctx).Add(homeWithin),
+	said := fmt.Sprintf("the primary has the data of epoch %d, and writes below epoch %d", r.in.DataEpoch, r.in.Epoch)
+	if answer.Said != "" {
+		said += ": " + answer.Said
+	}
+	r.report.share(&r.mark, PartRestore, answer.Ended)
+	shut(Done, said, answer.Timing)
+
+	shut = r.open(ctx, runbooks.StepLoad, home.Name, "waiting until "+target.URL+" is ready")
+	if ready, err := do(ctx, within(longLook, left()+10*time.Second), "wait until the primary is ready", acts.AwaitReady, activities.AwaitReadyInput{
+		Target: target, Health: r.in.Runbook.Health, Until: due,
 	}); err != nil {
-		shut(Failed, "the primary is not ready with the data: "+reason(err), timing)
+		shut(Failed, "the primary is not ready with the data: "+reason(err), ready.Timing)
 		return false
 	}
 	r.report.DataEpoch, r.report.DataKnown = r.in.Epoch, true
-	shut(Done, fmt.Sprintf("the primary has the data of epoch %d, and writes below epoch %d", r.in.DataEpoch, r.in.Epoch), activities.Timing{})
+	r.report.share(&r.mark, PartLoad, workflow.Now(ctx))
+	shut(Done, "it is ready with the data", activities.Timing{})
+	return true
+}
+
+// rest waits until no batch writes on the active any more. Batches see by
+// themselves that their service is about to move, and go on where it went.
+func (r *recovery) rest(ctx workflow.Context) bool {
+	shut := r.open(ctx, runbooks.StepRest, r.in.Active.Name, "batches end what they have in flight")
+	result, err := do(ctx, within(longLook, restWithin+time.Minute), "batches end what they have in flight", acts.AwaitRest, activities.AwaitRestInput{
+		Service: r.in.Service, Until: workflow.Now(ctx).Add(restWithin),
+	})
+	switch {
+	case err != nil:
+		shut(Failed, "it is not known whether batches are at work: "+reason(err), result.Timing)
+		return false
+	case len(result.Working) > 0:
+		shut(Failed, fmt.Sprintf("still at work after %s: %s; cancel or wait for them", restWithin, join(result.Working)), result.Timing)
+		return false
+	}
+	r.report.share(&r.mark, PartRest, result.Ended)
+	shut(Done, "no batch is at work; they go on when "+r.in.Service+" has moved", result.Timing)
 	return true
 }
 
@@ -181,6 +247,7 @@ func (r *recovery) switchHome(ctx workflow.Context, rung runbooks.Rung) bool {
 		}
 		return false
 	}
+	r.report.share(&r.mark, PartSwitch, result.Switched)
 	shut(Done, rung.Target.Server+" is on the traffic, "+r.in.Active.Server+" off it; read back", result.Timing)
 	r.report.Active, r.report.Made = runbooks.PrimaryName, nil
 	return true
@@ -208,7 +275,7 @@ func (r *recovery) protectAgain(ctx workflow.Context) {
 		}
 		if t.Activate != nil && t.Activate.Undo != "" && t.Name == r.in.Active.Name {
 			if _, err := do(ctx, within(wakeStandby, undoWithin), "put "+t.Name+" to rest", acts.CallStandby, activities.CallStandbyInput{
-				Effect: r.effect(ctx, "rest-"+t.Name, 0), Target: target, Method: t.Activate.Method, Call: t.Activate.Undo,
+				Effect: r.effect(ctx, "rest-"+t.Name, 0), Target: target, Method: t.Activate.Method, Call: t.Activate.Undo, Token: t.Activate.Token,
 			}); err != nil {
 				shut(Failed, "it could not be put to rest: "+reason(err), activities.Timing{})
 				continue
@@ -222,6 +289,31 @@ func (r *recovery) protectAgain(ctx workflow.Context) {
 		shut(Done, fmt.Sprintf("%s is %s, as in good times", t.Server, state), result.Timing)
 	}
 	r.report.Fenced = nil
+}
+
+// protectData makes sure that what the primary writes from now on is replicated:
+// a Litestream that did not start says nothing to anybody, until it is needed.
+func (r *recovery) protectData(ctx workflow.Context) {
+	data := r.in.Runbook.DataOf(runbooks.PrimaryName)
+	if r.report.DataEpoch != r.in.Epoch || len(data) == 0 {
+		return // it did not move
+	}
+	shut := r.open(ctx, runbooks.StepProtect, runbooks.PrimaryName, "waiting until its data is replicated")
+	for due := workflow.Now(ctx).Add(replicatedWithin); ; {
+		found, err := do(ctx, longLook, "is the primary's data replicated?", acts.LookAtData, activities.DataInput{
+			Data: data, From: r.in.Epoch, Known: true, Before: r.in.Epoch + 1,
+		})
+		if err == nil {
+			shut(Done, fmt.Sprintf("its data is replicated below epoch %d", r.in.Epoch), found.Timing)
+			return
+		}
+		if workflow.Now(ctx).After(due) || workflow.Sleep(ctx, replicatedAgain) != nil {
+			shut(Failed, reason(err), found.Timing)
+			r.report.Person = true
+			r.report.Advice = append(r.report.Advice, fmt.Sprintf("what the primary writes is not replicated below epoch %d: see why its Litestream, or whatever replicates its data, does not run", r.in.Epoch))
+			return
+		}
+	}
 }
 
 // put brings one server into one state at a load balancer.

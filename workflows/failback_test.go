@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/testsuite"
+
 	"github.com/understudy-dr/understudy/activities"
 	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/replica"
@@ -104,5 +107,44 @@ func TestFailbackWithDataFromAMachine(t *testing.T) {
 	}
 	if asked != "/adopt?from=5&epoch=7" || r.DataEpoch != 7 {
 		t.Errorf("the primary was asked %q, data epoch %d", asked, r.DataEpoch)
+	}
+	if !r.Person || !strings.Contains(strings.Join(r.Advice, "\n"), "not replicated below epoch 7") {
+		t.Errorf("nobody is told that the primary's data is not replicated: %q", r.Advice)
+	}
+}
+
+// What fails after the data has moved gives it back, and the users do not wait for that.
+func TestFailbackGivesTheDataBack(t *testing.T) {
+	var asked []string
+	primary := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.URL.String()) }))
+	defer primary.Close()
+	w, in := away(t)
+	in.Runbook.Data = []runbooks.Data{{Kind: "litestream", Replica: "s3://h", Path: "/d"}}
+	in.Runbook.Batches = &runbooks.Batches{Store: "s3://b"}
+	in.DataEpoch, in.DataKnown = 5, true
+	in.Runbook.Primary.Activate = &runbooks.Activate{Method: "POST", URL: primary.URL + "/adopt?from={from}&epoch={epoch}", Undo: primary.URL + "/return?epoch={epoch}"}
+	w.points[5] = replica.Point{Epoch: 5, Position: "9", At: time.Now()}
+	w.onApply = func() { w.heard[primaryURL] = "nine" } // it is wrong once it has traffic
+	r := w.recoverFrom(t, in)
+	if r.Outcome != OutcomeStayed || r.Active != "hot" || r.DataEpoch != 5 || w.states() != "hot=ready primary=maint" {
+		t.Errorf("%s on %s, data epoch %d, %s\n%s", r.Outcome, r.Active, r.DataEpoch, w.states(), r.Markdown())
+	}
+	if len(asked) != 2 || asked[1] != "/return?epoch=7" {
+		t.Errorf("the primary was asked %q", asked)
+	}
+}
+
+// A batch that does not come to rest would write on the standby while its data is on the way.
+func TestFailbackWaitsForBatches(t *testing.T) {
+	w, in := away(t)
+	in.Runbook.Data = []runbooks.Data{{Kind: "litestream", Replica: "s3://h", Path: "/d"}}
+	in.Runbook.Batches = &runbooks.Batches{Store: "s3://b"}
+	in.Runbook.Primary.Activate = &runbooks.Activate{Method: "POST", URL: "http://127.0.0.1:1/adopt"}
+	in.DataEpoch, in.DataKnown = 5, true
+	r := w.recoverFrom(t, in, func(env *testsuite.TestWorkflowEnvironment) {
+		env.OnActivity(acts.AwaitRest, mock.Anything, mock.Anything).Return(activities.AwaitRestResult{Working: []string{"night"}}, nil)
+	})
+	if r.Outcome != OutcomeStayed || !strings.Contains(r.Reason, "night") || w.states() != "hot=ready primary=maint" {
+		t.Errorf("%s: %s, %s\n%s", r.Outcome, r.Reason, w.states(), r.Markdown())
 	}
 }

@@ -95,6 +95,9 @@ func (r *recovery) releaseFailed(ctx workflow.Context) {
 		return
 	}
 	shut(Done, result.Confirmed, result.Timing)
+	if old.Data != "" {
+		r.keepData(ctx, *old)
+	}
 	if old.Volumes == "" {
 		return
 	}
@@ -103,6 +106,20 @@ func (r *recovery) releaseFailed(ctx workflow.Context) {
 	in.Key = old.Volumes
 	if err := perform(ctx, r.takingBack(), "unmount "+old.Tier, acts.UnmountVolumes, in); err != nil {
 		r.note(ctx, Record{Step: runbooks.StepRelease, Tier: old.Tier, State: Failed, Reason: "its volumes are still mounted: " + reason(err)})
+	}
+}
+
+// keepData frees the path for the next standby that is made here, and loses nothing.
+func (r *recovery) keepData(ctx workflow.Context, old activities.Made) {
+	in := activities.SetDataAsideInput{Effect: r.effect(ctx, "keep-"+old.Tier, 0), Data: r.in.Runbook.DataOf(old.Tier)}
+	in.Key = old.Data
+	kept, err := do(ctx, r.takingBack(), "keep the data of "+old.Tier, acts.SetDataAside, in)
+	switch {
+	case err != nil:
+		r.note(ctx, Record{Step: runbooks.StepRelease, Tier: old.Tier, State: Failed,
+			Reason: "its data is still at its path, and " + old.Tier + " cannot be made again there: " + reason(err)})
+	case len(kept.Paths) > 0:
+		r.note(ctx, Record{Step: runbooks.StepRelease, Tier: old.Tier, State: Done, Reason: "its data is kept as " + join(kept.Paths)})
 	}
 }
 
@@ -161,6 +178,9 @@ func (r *recovery) settle(ctx workflow.Context, rung runbooks.Rung) {
 	default:
 		shut(Done, fmt.Sprintf("committed after %d canaries", result.Canaries), result.Timing)
 		r.report.Committed = true
+	}
+	if r.in.Mode == ModeFailback {
+		return // the way home goes on
 	}
 	why := fmt.Sprintf("%s runs on %s, verified through the front door", r.in.Service, rung.Tier)
 	if r.report.Lost != "" {

@@ -39,10 +39,15 @@ func (g *guard) consider(ctx workflow.Context, ask Ask) error {
 	}
 	now := workflow.Now(ctx)
 	plan := runbooks.NewPlan(loaded.Runbook, active, g.state.failedNow(now)).Only(ask.Tier)
+	shown := plan.Hash
+	if ask.Force && (ask.Plan != shown || !plan.Tries()) {
+		// Force passes the cooldown, and with it what is left out until its end; a plan that was shown is carried out as it is.
+		plan = runbooks.NewPlan(loaded.Runbook, active, nil).Only(ask.Tier)
+	}
 	if ask.Drill {
 		ask.Tiers = drillTiers(loaded.Runbook, ask.Tiers)
 	}
-	if ask.Plan != "" && ask.Plan != plan.Hash {
+	if ask.Plan != "" && ask.Plan != plan.Hash && ask.Plan != shown {
 		g.decide(ctx, Decision{Event: ask.Trigger.Text, Action: Ignore, Reason: fmt.Sprintf("the plan has changed: %s was shown, now it is %s; look at it again", ask.Plan, plan.Hash)})
 		return nil
 	}

@@ -162,6 +162,16 @@ func (w *world) Restore(_ context.Context, key string, d runbooks.Data, p replic
 	return replica.Restored{Point: p, Path: d.Path, Check: "12"}, nil
 }
 
+func (w *world) SetAside(_ context.Context, key string, d runbooks.Data) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.restored[key] {
+		return "", nil
+	}
+	delete(w.restored, key)
+	return d.Path + ".kept", nil
+}
+
 func (w *world) Remove(_ context.Context, key string, _ runbooks.Data) error {
 	w.change(func() { delete(w.restored, key) })
 	return nil
@@ -180,6 +190,20 @@ func (w *world) StartBatch(_ context.Context, in activities.StartBatchInput) err
 
 func (w *world) Drill(context.Context, activities.AskDrillInput) (activities.AskDrillResult, error) {
 	return activities.AskDrillResult{}, nil
+}
+
+func (w *world) Booting(_ context.Context, in activities.BootNews) error {
+	w.change(func() { w.booted = append(w.booted, in) })
+	if w.onBoot != nil {
+		w.onBoot(in)
+	}
+	return nil
+}
+
+func (w *world) AtWork(context.Context, string) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.atWork, nil
 }
 
 func (w *world) Holds(context.Context, string) (activities.Held, error) {

@@ -7,7 +7,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/understudy-dr/understudy/activities"
-	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/replica"
 	"github.com/understudy-dr/understudy/activities/volumes"
 	"github.com/understudy-dr/understudy/runbooks"
@@ -36,6 +35,8 @@ type making struct {
 	made     *activities.Made
 	restored []replica.Restored
 	cancel   workflow.CancelFunc
+	// waits is what is said of the machine while it boots; booting is how far it is.
+	waits, booting string
 	// hashing is nil where the model was hashed before it was used.
 	hashing *hashing
 	// try counts the logical attempts at the tier: each has keys of its own.
@@ -70,11 +71,11 @@ func (r *recovery) make(ctx workflow.Context, m *making) {
 func (r *recovery) activate(ctx workflow.Context, m *making) bool {
 	call := *m.tier.Activate
 	m.target = m.rung.Target
-	in := activities.CallStandbyInput{Effect: r.effect(ctx, m.act("activate"), m.left(ctx)), Target: m.target, Method: call.Method, Call: call.URL, From: r.in.DataEpoch}
+	in := activities.CallStandbyInput{Effect: r.effect(ctx, m.act("activate"), m.left(ctx)), Target: m.target, Method: call.Method, Call: call.URL, From: r.in.DataEpoch, Token: call.Token}
 	if call.Undo != "" {
 		m.undo.push(undo{what: m.tier.Name + " put to rest again", tier: m.tier.Name, ours: true, act: func(ctx workflow.Context) error {
 			_, err := do(ctx, r.takingBack(), "put "+m.tier.Name+" to rest", acts.CallStandby, activities.CallStandbyInput{
-				Effect: r.effect(ctx, m.act("rest"), 0), Target: m.target, Method: call.Method, Call: call.Undo,
+				Effect: r.effect(ctx, m.act("rest"), 0), Target: m.target, Method: call.Method, Call: call.Undo, Token: call.Token,
 			})
 			return err
 		}})
@@ -218,36 +219,6 @@ func (r *recovery) restoredText(result activities.RestoreDataResult) string {
 		parts = append(parts, text)
 	}
 	return join(parts)
-}
-
-// boot waits until the machine runs and has an address.
-func (r *recovery) boot(ctx workflow.Context, m *making, ref compute.Ref) bool {
-	shut := r.open(ctx, runbooks.StepBoot, m.tier.Name, "waiting until "+ref.ID+" runs")
-	result, err := do(ctx, m.within(ctx, longLook), "wait for "+ref.ID, acts.AwaitMachine, activities.AwaitMachineInput{Machine: ref, Until: m.due})
-	if err != nil {
-		shut(Failed, reason(err), result.Timing)
-		return false
-	}
-	shut(Done, fmt.Sprintf("%s runs at %s", result.Machine.ID, result.Machine.Address), result.Timing)
-	r.report.share(&r.mark, PartBoot, result.Ended)
-	m.target = m.rung.Target.At(result.Machine.Address)
-	m.made.Address = result.Machine.Address
-	return true
-}
-
-// load waits until the service has loaded its model and says so.
-func (r *recovery) load(ctx workflow.Context, m *making, ref *compute.Ref) bool {
-	shut := r.open(ctx, runbooks.StepLoad, m.tier.Name, "waiting until "+m.target.URL+" is ready")
-	timing, err := do(ctx, m.within(ctx, longLook), "wait until "+m.tier.Name+" is ready", acts.AwaitReady, activities.AwaitReadyInput{
-		Target: m.target, Health: r.in.Runbook.Health, Machine: ref, Until: m.due,
-	})
-	if err != nil {
-		shut(Failed, reason(err), timing)
-		return false
-	}
-	shut(Done, "it is ready", timing)
-	r.report.share(&r.mark, PartLoad, timing.Ended)
-	return true
 }
 
 // act names an act of this attempt.

@@ -16,6 +16,8 @@ const (
 	AlertSignalName    = "Alert"         // to a guard: AlertSignal
 	EndedSignalName    = "RecoveryEnded" // to a guard: activities.RecoveryResult
 	ResolvedSignalName = "Resolved"      // to a recovery: ResolvedSignal
+	BootSignalName     = "Boot"          // to a recovery: activities.BootNews
+	ChangedSignalName  = "Changed"       // to a readiness: nothing
 	NewsSignalName     = "News"          // to an announcement: activities.AnnounceInput
 
 	RecoverUpdateName  = "Recover"  // to a guard: RecoverUpdate, answers RecoverAnswer

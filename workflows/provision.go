@@ -50,6 +50,7 @@ func (r *recovery) order(ctx workflow.Context, m *making, i int, place runbooks.
 	entry := m.undo.mark()
 	m.undo.push(r.released(m.tier.Name, ref))
 	shut := r.open(ctx, runbooks.StepProvision, m.tier.Name, "ordering "+place.Text())
+	r.report.Timeline[len(r.report.Timeline)-1].Place = place.Text()
 	in := activities.ProvisionStandbyInput{
 		Effect: e,
 		Order: compute.Order{
@@ -70,6 +71,9 @@ func (r *recovery) order(ctx workflow.Context, m *making, i int, place runbooks.
 			m.made = &activities.Made{Tier: m.tier.Name, Machine: ref, Where: result.Machine.Where, Since: result.Ended, Price: place.Price}
 			if p.Here() && len(m.tier.Volumes) > 0 {
 				m.made.Volumes = r.effect(ctx, m.act("mount"), 0).Key
+			}
+			if p.Here() && len(m.restored) > 0 {
+				m.made.Data = r.effect(ctx, m.act("restore"), 0).Key
 			}
 			m.undo.entries[entry] = r.released(m.tier.Name, ref)
 			shut(Done, fmt.Sprintf("%s at %s", ref.ID, place.Text()), result.Timing)

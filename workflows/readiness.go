@@ -18,11 +18,16 @@ const (
 	readyEvery = 30 * time.Minute
 	// readyFirst is when the first look comes after the start: whatever was going on is taken up before that.
 	readyFirst = time.Minute
+	// readySettles is the pause between a change and the look at it: changes come together.
+	readySettles = 3 * time.Second
 	// readyCanaryEvery is the pause between two canaries to idle standbys: each costs a real inference.
 	readyCanaryEvery = 6 * time.Hour
 	// readyRuns is how many looks a run takes before it continues as new.
 	readyRuns = 100
 )
+
+// ReadinessStory begins the names of the stories that readiness tells.
+const ReadinessStory = "readiness-"
 
 // ReadinessState is what is known, before any disaster, of "would each tier
 // work right now?".
@@ -46,23 +51,32 @@ func (s ReadinessState) Failing(tier string) (found []activities.Finding) {
 	return found
 }
 
+// told are the checks of which people hear although a recovery would still work:
+// something is gone that the next trouble would need.
+var told = []string{"machine", "disk", "secrets"}
+
+// notable reports whether people are told of a finding.
+func notable(f activities.Finding) bool {
+	return f.Level == activities.LevelFail || f.Level == activities.LevelWarn && slices.Contains(told, f.Check)
+}
+
 // merge takes new findings over: what was found before keeps its since. It
-// returns what is new, and what is mended, of the failing ones.
+// returns what is new, and what is mended, of those that people are told of.
 func (s *ReadinessState) merge(now time.Time, found []activities.Finding) (worse, better []activities.Finding) {
 	same := func(a, b activities.Finding) bool {
-		return a.Tier == b.Tier && a.Check == b.Check && a.Level == b.Level
+		return a.Tier == b.Tier && a.Check == b.Check && a.About == b.About && a.Level == b.Level
 	}
 	for i := range found {
 		known := slices.IndexFunc(s.Findings, func(old activities.Finding) bool { return same(old, found[i]) })
 		found[i].Since = now
 		if known >= 0 {
 			found[i].Since = s.Findings[known].Since
-		} else if found[i].Level == activities.LevelFail {
+		} else if notable(found[i]) {
 			worse = append(worse, found[i])
 		}
 	}
 	for _, old := range s.Findings {
-		if old.Level == activities.LevelFail && !slices.ContainsFunc(found, func(f activities.Finding) bool { return same(old, f) }) {
+		if notable(old) && !slices.ContainsFunc(found, func(f activities.Finding) bool { return same(old, f) }) {
 			better = append(better, old)
 		}
 	}
@@ -70,8 +84,8 @@ func (s *ReadinessState) merge(now time.Time, found []activities.Finding) (worse
 	return worse, better
 }
 
-// Readiness looks at a service's standbys every half an hour, and on demand,
-// and tells people when a tier would fail, before the disaster does.
+// Readiness looks at a service's standbys every half an hour, when something has
+// changed, and on demand, and tells people when a tier would fail, before the disaster does.
 func Readiness(ctx workflow.Context, s ReadinessState) error {
 	asked := 0
 	err := errors.Join(
@@ -86,6 +100,7 @@ func Readiness(ctx workflow.Context, s ReadinessState) error {
 	if err != nil {
 		return err
 	}
+	changed := workflow.GetSignalChannel(ctx, ChangedSignalName)
 	pause := readyEvery
 	if s.Looks == 0 {
 		// Nor does anybody want an inference at each start: the first canary comes in its turn, or on demand.
@@ -94,9 +109,14 @@ func Readiness(ctx workflow.Context, s ReadinessState) error {
 	for run := 0; run < readyRuns; run++ {
 		_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
 			Timeout: pause, TimerOptions: workflow.TimerOptions{Summary: "until the next look"},
-		}, func() bool { return asked > 0 })
+		}, func() bool { return asked > 0 || changed.Len() > 0 })
+		if err == nil && asked == 0 && changed.Len() > 0 {
+			err = workflow.Sleep(ctx, readySettles)
+		}
 		if err != nil {
 			return err
+		}
+		for changed.ReceiveAsync(nil) { // all of it is seen by the look that comes now
 		}
 		served := asked
 		s.look(ctx, served > 0)
@@ -109,19 +129,35 @@ func Readiness(ctx workflow.Context, s ReadinessState) error {
 	return workflow.NewContinueAsNewError(ctx, Readiness, s)
 }
 
+// blind notes that a look failed: what was found before it is kept, and says
+// that it is old.
+func (s *ReadinessState) blind(now time.Time, why string) {
+	f := activities.Finding{Check: "look", Level: activities.LevelWarn, What: "it could not be looked: " + why, Do: "the other findings are older than that; look again: understudy readiness " + s.Service + " --now", Since: now}
+	s.Findings = slices.DeleteFunc(s.Findings, func(old activities.Finding) bool {
+		if old.Check == f.Check {
+			f.Since = old.Since
+		}
+		return old.Check == f.Check
+	})
+	s.Findings = append(s.Findings, f)
+}
+
 // look looks once. What cannot be looked at is a finding as well.
 func (s *ReadinessState) look(ctx workflow.Context, onDemand bool) {
 	defer func() { s.Looks++ }()
 	loaded, err := glance(ctx, "load the runbook", acts.LoadRunbook, activities.LoadRunbookInput{Service: s.Service})()
 	if err != nil {
-		return // its runbook is gone; with a new one the next look has something to look at
+		s.blind(workflow.Now(ctx), "its runbook cannot be read: "+reason(err))
+		return
 	}
 	where, err := do(ctx, handOver, "ask the guard where the service runs", acts.AskGuard, activities.AskGuardInput{Service: s.Service})
 	if err != nil {
+		s.blind(workflow.Now(ctx), "the guard does not answer: "+reason(err))
 		return
 	}
 	active, ok := loaded.Runbook.TargetNamed(where.Active)
 	if !ok {
+		s.blind(workflow.Now(ctx), "the runbook has no "+where.Active+", where the service runs")
 		return
 	}
 	now := workflow.Now(ctx)
@@ -133,6 +169,7 @@ func (s *ReadinessState) look(ctx workflow.Context, onDemand bool) {
 	options.ScheduleToCloseTimeout = 5 * time.Minute
 	result, err := do(ctx, options, "would each tier of "+s.Service+" work right now?", acts.CheckReadiness, in)
 	if err != nil {
+		s.blind(now, reason(err))
 		return
 	}
 	if in.Canaries {
@@ -146,7 +183,11 @@ func (s *ReadinessState) look(ctx workflow.Context, onDemand bool) {
 		return
 	}
 	m := chat.Message{Color: chat.Asking, Headline: s.Service + ": a tier would fail"}
-	if len(s.Failing("")) == 0 {
+	switch {
+	case len(s.Failing("")) > 0:
+	case len(worse) > 0:
+		m.Headline = s.Service + ": every tier would work, and something needs mending"
+	default:
 		m = chat.Message{Color: chat.Good, Headline: s.Service + ": every tier is ready again"}
 	}
 	for _, f := range worse {
@@ -156,7 +197,7 @@ func (s *ReadinessState) look(ctx workflow.Context, onDemand bool) {
 		m.Lines = append(m.Lines, "mended: "+tierText(f)+f.What)
 	}
 	_ = perform(ctx, handOver, "tell people: "+m.Headline, acts.Announce, activities.AnnounceInput{
-		Service: s.Service, Story: fmt.Sprintf("readiness-%d", s.Looks), Seq: 1, Notify: loaded.Runbook.Notify, Message: m, Final: true,
+		Service: s.Service, Story: fmt.Sprint(ReadinessStory, s.Looks), Seq: 1, Notify: loaded.Runbook.Notify, Message: m, Final: true,
 	})
 }
 

@@ -72,3 +72,27 @@ func TestReadiness(t *testing.T) {
 	}, readyFirst+readyEvery+3*time.Minute)
 	env.ExecuteWorkflow(Readiness, ReadinessState{Service: "asr"})
 }
+
+// Two findings of one check are told apart by what they are about, and a look
+// that failed keeps what was found before it.
+func TestFindingsKeepTheirSince(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 11, 21, 3, minute, 0, 0, time.UTC) }
+	fail := func(about string) activities.Finding {
+		return activities.Finding{Tier: "cold", Check: "model", About: about, Level: activities.LevelFail}
+	}
+	s := ReadinessState{Service: "asr"}
+	s.merge(at(0), []activities.Finding{fail("a")})
+	if worse, better := s.merge(at(1), []activities.Finding{fail("a"), fail("b")}); len(worse) != 1 || worse[0].About != "b" || len(better) != 0 {
+		t.Errorf("worse %+v, better %+v", worse, better)
+	}
+	for range 2 {
+		s.blind(at(2), "the worker is busy")
+	}
+	if len(s.Findings) != 3 || len(s.Failing("cold")) != 2 || s.Findings[2].Check != "look" || !s.At.Equal(at(1)) {
+		t.Errorf("%+v", s)
+	}
+	worse, better := s.merge(at(3), []activities.Finding{fail("b")})
+	if len(worse) != 0 || len(better) != 1 || better[0].About != "a" || len(s.Findings) != 1 || !s.Findings[0].Since.Equal(at(1)) {
+		t.Errorf("worse %+v, better %+v, %+v", worse, better, s.Findings)
+	}
+}

@@ -66,6 +66,8 @@ type recovery struct {
 	alike bool
 	// proof is the canary that was sent together with the switch, where it passed.
 	proof *activities.Proof
+	// ponders is true where the canary took the standby longer than the one that goes together with the switch may take.
+	ponders bool
 	// began is when the tier that is tried was begun.
 	began time.Time
 	// current is the making whose standby is being put on the traffic.

@@ -46,6 +46,14 @@ func (r *recovery) listen(ctx workflow.Context) error {
 			r.resolved = true
 		}
 	})
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		channel := workflow.GetSignalChannel(ctx, BootSignalName)
+		for {
+			var news activities.BootNews
+			channel.Receive(ctx, &news)
+			r.booting(ctx, news)
+		}
+	})
 	return errors.Join(
 		workflow.SetQueryHandler(ctx, ProgressQueryName, func() (Report, error) { return r.report, nil }),
 		workflow.SetUpdateHandlerWithOptions(ctx, AbortUpdateName, r.onAbort, workflow.UpdateHandlerOptions{Validator: r.mayAbort}),

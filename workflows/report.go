@@ -73,6 +73,10 @@ type Report struct {
 	Restored []Recovered `json:"restored,omitempty"`
 	// RPOSeconds is the worst of those lags.
 	RPOSeconds float64 `json:"rpo_seconds,omitempty"`
+	// InFlight is what interrupted batches had in flight: what is done again, at most.
+	InFlight []activities.InFlight `json:"in_flight,omitempty"`
+	// RPOAudioSeconds is the audio of all of them.
+	RPOAudioSeconds float64 `json:"rpo_audio_seconds,omitempty"`
 	// Drilled is how the tiers of a drill went.
 	Drilled []Practice `json:"drilled,omitempty"`
 	// Orphans are machines of this recovery that were still there after it had cleaned up.
@@ -95,8 +99,10 @@ type Share struct {
 
 // Record is one step of the timeline.
 type Record struct {
-	Step    string    `json:"step"`
-	Tier    string    `json:"tier,omitempty"`
+	Step string `json:"step"`
+	Tier string `json:"tier,omitempty"`
+	// Place is where a machine was ordered, for the readiness to remember what the order came to.
+	Place   string    `json:"place,omitempty"`
 	State   string    `json:"state"`
 	Reason  string    `json:"reason"`
 	Started time.Time `json:"started"`
@@ -144,6 +150,8 @@ const (
 	PartRestore   = "restore"   // until its data was there, proven
 	PartLoad      = "load"      // until the model was loaded
 	PartFence     = "fence"     // until the failed one was off the traffic
+	PartRest      = "rest"      // until batches had ended what was in flight
+	PartSync      = "sync"      // until the last changes were replicated
 	PartSwitch    = "switch"    // until the standby was on it
 	PartVerify    = "verify"    // proof before and after the switch
 )
@@ -186,6 +194,9 @@ func (r Report) Markdown() string {
 	for _, d := range r.Restored {
 		line("| data | %s from epoch %d at %s: %.1f s behind the outage |", plain(d.Path), d.Epoch, plain(d.Position), d.LagSeconds)
 	}
+	for _, lost := range r.InFlight {
+		line("| batch | %s |", plain(LostText(lost)))
+	}
 	if r.Made != nil {
 		line("| machine | %s, %s |", plain(r.Made.Machine.ID), plain(r.Made.Where))
 	}
@@ -225,6 +236,18 @@ func (r Report) Markdown() string {
 		}
 	}
 	return b.String()
+}
+
+// LostText says what an interrupted batch has to do again.
+func LostText(lost activities.InFlight) string {
+	switch {
+	case lost.Unknown != "":
+		return fmt.Sprintf("%s: how much of it is done again is not known: %s", lost.Job, lost.Unknown)
+	case lost.Items == 0:
+		return lost.Job + ": nothing was in flight, nothing is done again"
+	default:
+		return fmt.Sprintf("%s: at most %.1f s of audio in %d items were in flight and are done again; nothing that was done is", lost.Job, lost.Seconds, lost.Items)
+	}
 }
 
 // Checklist is the live view that the Temporal UI shows: the plan's steps with

@@ -32,9 +32,16 @@ func (r *recovery) resumeBatches(ctx workflow.Context, rung runbooks.Rung) {
 		r.report.Advice = append(r.report.Advice, "interrupted batches could not be looked for; later: understudy batch resume "+r.in.Service)
 		return
 	}
+	r.report.InFlight = result.InFlight
+	for _, lost := range result.InFlight {
+		r.report.RPOAudioSeconds += lost.Seconds
+	}
 	what := fmt.Sprintf("%d of %d batches resumed", len(result.Resumed), result.Found)
 	if len(result.Foreign) > 0 {
 		what += fmt.Sprintf(", %d of them another runner's: %s", len(result.Foreign), strings.Join(result.Foreign, ", "))
+	}
+	if r.report.RPOAudioSeconds > 0 {
+		what += fmt.Sprintf("; at most %.1f s of audio are done again", r.report.RPOAudioSeconds)
 	}
 	if len(result.Problems) > 0 {
 		shut(Failed, what+"; "+join(result.Problems), result.Timing)

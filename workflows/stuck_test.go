@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/understudy-dr/understudy/activities"
+	"github.com/understudy-dr/understudy/activities/replica"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -61,7 +62,7 @@ func TestAStepThatTakesLongerThanItEverDidIsToldOnce(t *testing.T) {
 			in.Deadline = in.Deadline.Add(time.Hour)
 			timers := 0
 			r := w.recoverFrom(t, in, func(env *testsuite.TestWorkflowEnvironment) {
-				env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(c.takes).Return(activities.Timing{}, nil)
+				env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(c.takes).Return(activities.ReadyResult{}, nil)
 				env.SetOnTimerScheduledListener(func(string, time.Duration) { timers++ })
 			})
 			if r.Outcome != OutcomeRecovered || timers != c.timers {
@@ -116,8 +117,8 @@ func TestAStuckStepIsRetriedOrSkipped(t *testing.T) {
 			in.Deadline = in.Deadline.Add(time.Hour)
 			tries := 0
 			r := w.recoverFrom(t, in, func(env *testsuite.TestWorkflowEnvironment) {
-				env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(5*time.Minute).Return(activities.Timing{}, nil).Once()
-				env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(9*time.Second).Return(activities.Timing{}, nil)
+				env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(5*time.Minute).Return(activities.ReadyResult{}, nil).Once()
+				env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(9*time.Second).Return(activities.ReadyResult{}, nil)
 				env.SetOnTimerScheduledListener(func(string, time.Duration) { tries++ })
 				env.RegisterDelayedCallback(func() {
 					env.UpdateWorkflow(verb, "order", &testsuite.TestUpdateCallback{
@@ -147,9 +148,27 @@ func TestASlowStepOfADrill(t *testing.T) {
 	in := w.start()
 	in.Mode, in.Tiers, in.Deadline = ModeDrill, []string{"cold"}, in.Deadline.Add(time.Hour)
 	r := w.recoverFrom(t, in, func(env *testsuite.TestWorkflowEnvironment) {
-		env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(time.Minute).Return(activities.Timing{}, nil)
+		env.OnActivity("AwaitReady", mock.Anything, mock.Anything).After(time.Minute).Return(activities.ReadyResult{}, nil)
 	})
 	if slow := r.slow(); len(slow) != 1 || !strings.Contains(slow[0].Reason, "understudy abort asr-7") || strings.Contains(slow[0].Reason, "retry") {
 		t.Errorf("%s: %+v", r.Outcome, slow)
+	}
+}
+
+// On the way home the primary's taking over of the data is watched as well.
+func TestASlowStepOfAFailback(t *testing.T) {
+	w, in := away(t)
+	in.Runbook.Data = []runbooks.Data{{Kind: "litestream", Replica: "s3://h", Path: "/d"}}
+	in.Runbook.Primary.Activate = &runbooks.Activate{Method: "POST", URL: "http://127.0.0.1:1/adopt"}
+	in.DataEpoch, in.DataKnown, in.Deadline = 5, true, in.Deadline.Add(time.Hour)
+	w.points[5], w.points[7] = replica.Point{Epoch: 5, Position: "9", At: time.Now()}, replica.Point{Epoch: 7, Position: "1", At: time.Now()}
+	w.remember(t, runbooks.StepRestore, "primary", 9*time.Second, 10*time.Second, 9*time.Second)
+	r := w.recoverFrom(t, in, func(env *testsuite.TestWorkflowEnvironment) {
+		env.OnActivity("CallStandby", mock.Anything, mock.Anything).After(time.Minute).Return(activities.CallStandbyResult{}, nil)
+	})
+	slow := r.slow()
+	if r.Outcome != OutcomeHome || len(slow) != 1 || slow[0].Tier != "primary" || !strings.Contains(slow[0].Reason, "restore takes longer than it usually does") ||
+		!strings.Contains(slow[0].Reason, "understudy abort asr-7") {
+		t.Errorf("%s: %+v\n%s", r.Outcome, slow, r.Markdown())
 	}
 }

@@ -72,6 +72,11 @@ func (r *recovery) message(color chat.Color) chat.Message {
 	if r.report.Outcome != OutcomeFailed {
 		add("Runs on", r.report.Active)
 	}
+	for _, rung := range r.in.Plan.Rungs {
+		if m := r.makings[rung.Tier]; m != nil && m.booting != "" {
+			add("Boot of "+rung.Tier, m.booting)
+		}
+	}
 	if !r.report.Verified.IsZero() {
 		add("Recovery time", fmt.Sprintf("%.1f s", r.report.RTOSeconds))
 	}
@@ -84,7 +89,11 @@ func (r *recovery) message(color chat.Color) chat.Message {
 	}
 	m.Actions = r.actions()
 	if r.in.Console != "" {
-		m.Links = append(m.Links, chat.Link{Text: "Details", URL: fmt.Sprintf("%s/recoveries/%s-%d", r.in.Console, r.in.Service, r.in.Epoch)})
+		id := fmt.Sprintf("%s-%d", r.in.Service, r.in.Epoch)
+		m.Links = append(m.Links, chat.Link{Text: "Details", URL: r.in.Console + "/recoveries/" + id})
+		if r.report.Outcome != "" {
+			m.Links = append(m.Links, chat.Link{Text: "Report", URL: r.in.Console + "/api/v1/recoveries/" + id + "/report?format=html"})
+		}
 	}
 	return m
 }

@@ -57,6 +57,7 @@ type world struct {
 	// machines makes machines; mounted and restored are what was brought, by key; bucket, mountErr, restoreErr are what those parts fail with.
 	machines                     *machines
 	mounted, restored            map[string]bool
+	atWork                       []string
 	bucket, mountErr, restoreErr error
 	points                       map[int64]replica.Point
 	// hashes is what hashing a volume behind its service comes to.
@@ -64,6 +65,13 @@ type world struct {
 	calls   []string
 	budget  BudgetState
 	batches []string
+	// booted is what was told of boots; onBoot is called with it.
+	booted []activities.BootNews
+	onBoot func(activities.BootNews)
+	// console is what machines have written while they boot; nil where they have none.
+	console []string
+	// shown is how many of its lines are there.
+	shown int
 	// onApply is called before the load balancer takes a change.
 	onApply func()
 }
@@ -325,12 +333,17 @@ func (w *world) env(t *testing.T, id string) *testsuite.TestWorkflowEnvironment 
 		Fences:    w,
 		Reports:   reportStore{w},
 		Guards:    w,
-		Providers: func(runbooks.Provision) (compute.Provider, error) { return w.machines, nil },
-		Mounter:   func(runbooks.Volume) (volumes.Mounter, error) { return w, nil },
-		Replicas:  map[string]replica.Replica{"litestream": w},
-		Sources:   w,
-		Boot:      func(activities.BootRequest) (string, error) { return "#cloud-config\n", nil },
-		Buckets:   func(context.Context, string) error { return w.bucket },
+		Providers: func(runbooks.Provision) (compute.Provider, error) {
+			if w.console != nil {
+				return talking{w.machines, w}, nil
+			}
+			return w.machines, nil
+		},
+		Mounter:  func(runbooks.Volume) (volumes.Mounter, error) { return w, nil },
+		Replicas: map[string]replica.Replica{"litestream": w},
+		Sources:  w,
+		Boot:     func(activities.BootRequest) (string, error) { return "#cloud-config\n", nil },
+		Buckets:  func(context.Context, string) error { return w.bucket },
 	}))
 	return env
 }

@@ -79,6 +79,13 @@ type Ref struct {
 	ID      string `json:"id"`
 }
 
+// Checker is a chat that can be asked beforehand whether it would take messages.
+type Checker interface {
+	// Check asks without sending anything. ErrRefused means that the chat does not know us, ErrUnavailable that it
+	// did not answer.
+	Check(ctx context.Context) error
+}
+
 // Messenger is one chat.
 type Messenger interface {
 	// CanEdit tells whether Update changes what was posted. Where it cannot, Update posts the new state as a message of

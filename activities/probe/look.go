@@ -18,15 +18,25 @@ type Attempt struct {
 // the first is still mute after the timeout. The first is not given up then;
 // whichever answers ends the look.
 //
+// Where once is asked for, the first try is the only one.
+//
 // try must end soon after its context does, and must call a deadline that
 // passed Silent or Unreachable, never an answer.
-func Look(ctx context.Context, timeout time.Duration, try func(context.Context) Attempt) Result {
+func Look(ctx context.Context, r Request, try func(context.Context) Attempt) Result {
+	timeout := r.Health.Timeout.D()
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
 	began := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, 2*timeout)
+	limit := 2 * timeout
+	if r.Once {
+		limit = timeout
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if r.Once {
+		return over(ctx, began, try(bounded))
+	}
 	patience := time.NewTimer(timeout)
 	defer patience.Stop()
 	var a Attempt
@@ -40,6 +50,11 @@ func Look(ctx context.Context, timeout time.Duration, try func(context.Context) 
 			a.Detail = fmt.Sprintf("answered after %s, the limit is %s", time.Since(began).Round(time.Millisecond), timeout)
 		}
 	}
+	return over(ctx, began, a)
+}
+
+// over is the result of a look that has ended.
+func over(ctx context.Context, began time.Time, a Attempt) Result {
 	if isOver(ctx) && isMute(a.Finding) {
 		a = Attempt{Finding: runbooks.Blind, Detail: "our own look was broken off before its time"}
 	}

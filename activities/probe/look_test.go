@@ -31,7 +31,7 @@ func TestLook(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var tries atomic.Int32
-			got := probe.Look(t.Context(), 20*time.Millisecond, func(ctx context.Context) probe.Attempt {
+			got := probe.Look(t.Context(), within(20*time.Millisecond), func(ctx context.Context) probe.Attempt {
 				if tries.Add(1) == 2 {
 					return probe.Attempt{Finding: tt.second}
 				}
@@ -45,7 +45,7 @@ func TestLook(t *testing.T) {
 	}
 	for _, once := range []runbooks.Finding{runbooks.Answers, runbooks.Errors, runbooks.Refuses, runbooks.Unreachable, runbooks.Blind} {
 		var tries atomic.Int32
-		got := probe.Look(t.Context(), time.Minute, func(context.Context) probe.Attempt {
+		got := probe.Look(t.Context(), within(time.Minute), func(context.Context) probe.Attempt {
 			tries.Add(1)
 			return probe.Attempt{Finding: once}
 		})
@@ -59,7 +59,7 @@ func TestLook(t *testing.T) {
 func TestLookTakesTheFirstTrysLateAnswer(t *testing.T) {
 	var tries atomic.Int32
 	second := make(chan struct{})
-	got := probe.Look(t.Context(), 20*time.Millisecond, func(ctx context.Context) probe.Attempt {
+	got := probe.Look(t.Context(), within(20*time.Millisecond), func(ctx context.Context) probe.Attempt {
 		if tries.Add(1) == 2 {
 			close(second)
 			<-ctx.Done()
@@ -70,5 +70,28 @@ func TestLookTakesTheFirstTrysLateAnswer(t *testing.T) {
 	})
 	if got.Finding != runbooks.Slow {
 		t.Errorf("found %q, want %q", got.Finding, runbooks.Slow)
+	}
+}
+
+func within(timeout time.Duration) probe.Request {
+	return probe.Request{Health: runbooks.Health{Timeout: runbooks.Duration(timeout)}}
+}
+
+// Where one try is asked for, a mute one is all that there is.
+func TestLookOnce(t *testing.T) {
+	for _, found := range []runbooks.Finding{runbooks.Silent, runbooks.Answers, runbooks.Refuses} {
+		var tries atomic.Int32
+		request := within(20 * time.Millisecond)
+		request.Once = true
+		got := probe.Look(t.Context(), request, func(ctx context.Context) probe.Attempt {
+			tries.Add(1)
+			if found == runbooks.Silent {
+				<-ctx.Done()
+			}
+			return probe.Attempt{Finding: found}
+		})
+		if got.Finding != found || tries.Load() != 1 {
+			t.Errorf("%q became %q in %d tries", found, got.Finding, tries.Load())
+		}
 	}
 }

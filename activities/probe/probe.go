@@ -18,6 +18,8 @@ type Request struct {
 	URL string `json:"url"`
 	// Health says how to ask.
 	Health runbooks.Health `json:"health"`
+	// Once asks for one try, of one timeout: whoever looked a moment ago, and found it mute, needs no second one.
+	Once bool `json:"once,omitempty"`
 }
 
 // Result is what was seen.
@@ -41,7 +43,7 @@ func (r Result) Observation(domain string) runbooks.Observation {
 //
 // Probe blocks for at most twice the health check's timeout (a witness adds the
 // way to it): where the first try is mute, a second one follows, so that one
-// lost packet is no outage. An answer after the timeout but within the second
+// lost packet is no outage, unless the request is for one try. An answer after the timeout but within the second
 // try's time is Slow. It follows no redirects, reads at most 64 KiB of the
 // answer, opens a new connection each time (a pooled one would prove nothing),
 // and changes nothing. It never fails: what went wrong is the finding, and a

@@ -77,4 +77,8 @@ type Replica interface {
 	// Remove takes away what Restore brought with this key, and nothing else. It is idempotent. What a service wrote
 	// into the data since goes with it: it is for a standby that never took traffic.
 	Remove(ctx context.Context, key string, d runbooks.Data) error
+	// SetAside moves what Restore brought with this key to a path beside its own, which it returns, so that the path is
+	// free again and nothing is lost: for a standby that took traffic and has stopped. Where nothing of this key is at
+	// the path it returns none. It is idempotent.
+	SetAside(ctx context.Context, key string, d runbooks.Data) (path string, err error)
 }

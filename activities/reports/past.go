@@ -24,8 +24,21 @@ type Run struct {
 	RTOSeconds float64   `json:"rto_seconds,omitempty"`
 	// Steps are those that were done.
 	Steps []Took `json:"-"`
+	// Placed is what orders for machines came to.
+	Placed []Placed `json:"-"`
 	// Parts are those of the recovery time.
 	Parts []Part `json:"breakdown,omitempty"`
+}
+
+// Done is the state of a step, or of an order, that went well.
+const Done = "done"
+
+// Placed is what one order for a machine came to at one place.
+type Placed struct {
+	Tier, Place string
+	// State is Done, or another one with its reason.
+	State, Reason string
+	At            time.Time
 }
 
 // Part is one part of the recovery time.
@@ -94,6 +107,8 @@ func ReadRun(name string, report []byte) (Run, bool) {
 			Step    string    `json:"step"`
 			Tier    string    `json:"tier"`
 			State   string    `json:"state"`
+			Place   string    `json:"place"`
+			Reason  string    `json:"reason"`
 			Started time.Time `json:"started"`
 			Ended   time.Time `json:"ended"`
 		} `json:"timeline"`
@@ -104,7 +119,10 @@ func ReadRun(name string, report []byte) (Run, bool) {
 	run := r.Run
 	run.Report = strings.TrimSuffix(name, ".json")
 	for _, rec := range r.Timeline {
-		if rec.State == "done" && rec.Ended.After(rec.Started) {
+		if rec.Place != "" {
+			run.Placed = append(run.Placed, Placed{Tier: rec.Tier, Place: rec.Place, State: rec.State, Reason: rec.Reason, At: rec.Started})
+		}
+		if rec.State == Done && rec.Ended.After(rec.Started) {
 			run.Steps = append(run.Steps, Took{Tier: rec.Tier, Step: rec.Step, Started: rec.Started, Ended: rec.Ended})
 		}
 	}

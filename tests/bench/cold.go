@@ -81,12 +81,12 @@ func (b *bench) coldOnce(ctx context.Context, dir string, times *coldTimes) erro
 	if err := sendAlert(ctx, s.Understudy.URL+"/api/v1/alerts", s.Runbook.Service); err != nil {
 		return err
 	}
-	r, err := coldReport(ctx, s)
+	r, err := coldReport(ctx, s, coldPatience)
 	if err != nil {
 		return err
 	}
 	times.verified = append(times.verified, r.Verified.Sub(began))
-	times.own = append(times.own, ownShare(r, began))
+	times.own = append(times.own, ownShare(r, began, waits))
 	for _, name := range waits {
 		rec := step(r, name)
 		times.steps[name] = append(times.steps[name], rec.Ended.Sub(rec.Started))
@@ -156,8 +156,8 @@ func clearBare(ctx context.Context, s *harness.Scene, mount, pid string) error {
 }
 
 // coldReport waits until the recovery is verified.
-func coldReport(ctx context.Context, s *harness.Scene) (workflows.Report, error) {
-	patience, cancel := context.WithTimeout(ctx, coldPatience)
+func coldReport(ctx context.Context, s *harness.Scene, most time.Duration) (workflows.Report, error) {
+	patience, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	var r workflows.Report
 	err := until(patience, func(ctx context.Context) error {
@@ -182,7 +182,7 @@ func coldReport(ctx context.Context, s *harness.Scene) (workflows.Report, error)
 
 // ownShare is what is left of the time until the verified answer without the
 // steps in which Understudy waits for others. They come one after the other.
-func ownShare(r workflows.Report, began time.Time) time.Duration {
+func ownShare(r workflows.Report, began time.Time, waits []string) time.Duration {
 	left := r.Verified.Sub(began)
 	for _, rec := range r.Timeline {
 		if !slices.Contains(waits, rec.Step) || rec.State != workflows.Done {

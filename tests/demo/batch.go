@@ -281,7 +281,7 @@ func (d transcribed) show(s *show) {
 	if !d.identical {
 		style = bad
 	}
-	s.text(style, "output %s: compared with the same batch, undisturbed, on the last standby", same(d.identical))
+	s.text(style, "output %s: compared with the same batch, undisturbed, afterwards", same(d.identical))
 }
 
 // outcome is the batch in one line, also for programs that read it.

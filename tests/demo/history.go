@@ -67,31 +67,3 @@ func compare(before, after []row, kill time.Time) moved {
 	m.added = len(after) - (m.written - m.lost)
 	return m
 }
-
-// showHistory shows that what was written before the last kill is there again.
-func showHistory(ctx context.Context, s *show, st *stage, p played) error {
-	s.section("What became of the history")
-	before, err := readRows(ctx, st.scene.History)
-	if err != nil {
-		return err
-	}
-	data := st.runbook.DataOf(p.tier)[0]
-	after, err := readRows(ctx, data.Path)
-	if err != nil {
-		return err
-	}
-	m := compare(before, after, p.kill)
-	count := func(style style, n int, text string) { s.row(cell{fmt.Sprintf("%6d", n), 8, style}, cell{text: text}) }
-	count(bold, m.written, "transcriptions were written before "+p.name()+" was killed")
-	count(normal, m.written-m.lost, "of them are on the "+p.tier+" standby, restored by Litestream")
-	if m.lost == 0 {
-		count(good, 0, "lost")
-	} else {
-		count(bad, m.lost, fmt.Sprintf("had not been replicated yet; the oldest was written %.2f s before the kill", m.oldest.Seconds()))
-	}
-	count(normal, m.added, "were added by the "+p.tier+" standby, which replicates to the prefix of its own epoch")
-	if objective := objectivesOf(st.runbook, p.tier).RPO.D(); m.lost > 0 && m.oldest > objective {
-		return fmt.Errorf("%w: a transcription that was written %s before the kill is lost, and the objective is %s", errStory, m.oldest, objective)
-	}
-	return nil
-}

@@ -1,10 +1,15 @@
 // Demo plays one story with real parts: a speech service is in use, a batch of
 // audio is being transcribed, its primary is killed, and Understudy brings it back
 // on the hot standby; then that one is killed too, and Understudy makes a cold
-// one, while people watch. The batch goes on each time. Only Slack is a fake.
+// one, while people watch. The batch goes on each time. In the end the primary
+// is mended and takes the service home, with all that was written meanwhile.
+// Only Slack is a fake.
+//
+// With DEMO=vm another one is played: both servers die, and a real machine is
+// made from an image, boots, and takes over.
 //
 // On a terminal everything stays up for a look around until Ctrl-C; in a pipe,
-// or with DEMO=once, it ends by itself. Exit status: 0 where the service was
+// or with DEMO=once (DEMO_ONCE=1), it ends by itself. Exit status: 0 where the service was
 // recovered and verified each time, 1 where not, 130 where it was interrupted
 // before. Everything that it started is gone when it ends.
 package main
@@ -69,11 +74,14 @@ func run(ctx context.Context, s *show) int {
 
 // play is the demo from its first part to its last.
 func play(ctx context.Context, s *show, dir string) error {
+	if os.Getenv("DEMO") == machineStory {
+		return playMachine(ctx, s, dir)
+	}
 	sc, err := readScript()
 	if err != nil {
 		return err
 	}
-	s.section("Understudy's demo: a speech service dies twice, and comes back twice")
+	s.section("Understudy's demo: a speech service dies twice, comes back twice, and goes home")
 	s.text(normal, "All of it is real: speech recognition, HAProxy, Prometheus, Alertmanager, Temporal, MinIO, s3fs, Litestream. Only Slack is a fake.")
 
 	s.section("The stage")
@@ -101,19 +109,26 @@ func play(ctx context.Context, s *show, dir string) error {
 	if err != nil {
 		return err
 	}
-	c.close()
+	var way homecoming
 	var done transcribed
 	if played[len(played)-1].recovered() && len(played) == len(acts) {
+		if way, err = bringHome(ctx, s, st, t, c, b, played[len(played)-1]); err != nil {
+			return err
+		}
+		c.close()
 		if done, err = finishBatch(ctx, s, st, b); err != nil {
 			return err
 		}
 	}
+	c.close()
 
-	keeps := s.live && os.Getenv("DEMO") != "once"
-	end := showResults(ctx, s, st, played, c.all(), done, keeps)
+	keeps := s.live && os.Getenv("DEMO") != "once" && os.Getenv("DEMO_ONCE") == ""
+	end := showResults(ctx, s, st, results{played, way, c.all(), done}, keeps)
 	if keeps {
 		s.blank()
-		s.text(dim, "Everything stays up for a look around. Ctrl-C ends it.")
+		s.text(normal, "Everything stays up for a look around. In the console, More → Drill makes a standby and removes it again before your eyes.")
+		s.text(normal, "Or kill the primary yourself, and watch: kill -9 $(cat %s/at-home.primary)", homeDir)
+		s.text(dim, "Ctrl-C ends it.")
 		<-ctx.Done()
 		s.blank()
 		s.progress("putting everything away ...")

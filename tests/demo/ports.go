@@ -44,7 +44,7 @@ func readPorts(site runbooks.Site, r runbooks.Runbook) (p ports, err error) {
 		*into = port
 		p.needs = append(p.needs, need{port, who})
 	}
-	var api, ui, temporal int
+	var api, ui, temporal, home int
 	take(&p.front, r.Traffic.Front, "HAProxy, the front door")
 	take(&p.primary, r.Primary.URL, "the primary")
 	hot, _ := r.TargetNamed(runbooks.TierHot)
@@ -52,6 +52,9 @@ func readPorts(site runbooks.Site, r runbooks.Runbook) (p ports, err error) {
 	take(&p.hot, hot.URL, "the hot standby")
 	take(&p.cold, cold.At(loopback).URL, "the cold standby")
 	take(&p.store, site.S3["default"].Endpoint, "MinIO")
+	if r.Primary.Activate != nil {
+		take(&home, r.Primary.Activate.URL, "the host of the primary, which takes data home")
+	}
 	take(&p.command, strings.Join(r.Traffic.Sockets, ","), "HAProxy's commands")
 	take(&api, site.Listen.API, "Understudy's API")
 	take(&ui, site.Listen.UI, "the Temporal UI")

@@ -4,26 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/workflows"
 )
 
-// showResults shows what the story comes to, and returns nil where it ended as it should.
-func showResults(ctx context.Context, s *show, st *stage, all []played, t tally, done transcribed, keeps bool) error {
-	s.section("What people saw in Slack")
-	err := showSlack(ctx, s, st, all)
-	last := all[len(all)-1]
-	var lost error
-	if last.tier == runbooks.TierCold && last.recovered() {
-		lost = showHistory(ctx, s, st, last)
+// reportsDir is where the reports stay when the demo has ended, as seen from the project.
+const reportsDir = "bin/demo-reports"
+
+// results is all that the story led to.
+type results struct {
+	acts  []played
+	way   homecoming
+	tally tally
+	batch transcribed
+}
+
+// moves are the acts and, where it was taken, the way home.
+func (r results) moves() []played {
+	if r.way.recovery.ID == "" {
+		return r.acts
 	}
-	showLinks(s, st, all, keeps)
-	showClients(s, t, all)
+	return append(slices.Clone(r.acts), r.way.played)
+}
+
+// showResults shows what the story comes to, and returns nil where it ended as it should.
+func showResults(ctx context.Context, s *show, st *stage, r results, keeps bool) error {
+	all, t, done := r.acts, r.tally, r.batch
+	s.section("What people saw in Slack")
+	err := showSlack(ctx, s, st, r.moves())
+	var lost error
+	if r.way.recovery.ID != "" {
+		lost = r.way.showHistory(s, st, all[len(all)-1])
+	}
+	reports, failed := keepReports(st, r.moves())
+	showLinks(s, st, r.moves(), reports, keeps)
+	showClients(s, t, r.moves())
 	s.section("Where the time went")
 	for i, p := range all {
 		if i > 0 {
@@ -35,33 +55,65 @@ func showResults(ctx context.Context, s *show, st *stage, all []played, t tally,
 	if done.report.Items > 0 {
 		done.outcome(s)
 	}
+	moves := r.moves()
 	for i, p := range all {
-		next := time.Time{}
-		if i+1 < len(all) {
-			next = all[i+1].kill
-		}
 		from := p.kill
 		if i == 0 {
 			from = time.Time{}
 		}
-		showOutcome(s, p, t.between(from, next))
+		showOutcome(s, p, t.between(from, nextAfter(moves, i)))
 	}
-	return errors.Join(err, lost, verdict(ctx, st, all))
+	if r.way.recovery.ID != "" {
+		r.way.outcome(s, t.between(r.way.kill, time.Time{}))
+	}
+	return errors.Join(err, lost, failed, verdict(ctx, st, r))
+}
+
+// nextAfter is when the next move began, zero for the last one.
+func nextAfter(moves []played, i int) time.Time {
+	if i+1 < len(moves) {
+		return moves[i+1].kill
+	}
+	return time.Time{}
+}
+
+// keepReports copies the reports to where they outlive the demo, and returns their pages.
+func keepReports(st *stage, moves []played) (pages []string, err error) {
+	if err := errors.Join(os.RemoveAll(reportsDir), os.MkdirAll(reportsDir, 0o755)); err != nil {
+		return nil, err
+	}
+	for _, p := range moves {
+		name := workflows.ReportName(service, p.recovery.Report.Epoch)
+		for _, kind := range []string{".html", ".md", ".json"} {
+			content, err := os.ReadFile(filepath.Join(st.scene.Understudy.Options.Site.DataDir, "reports", name+kind))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(reportsDir, p.recovery.ID+kind), content, 0o644)
+			}
+			if err != nil {
+				return pages, fmt.Errorf("%w: a report is missing: %w", errStory, err)
+			}
+		}
+		pages = append(pages, filepath.Join(reportsDir, p.recovery.ID+".html"))
+	}
+	return pages, nil
 }
 
 // verdict is nil where each act ended as it should, with one recovery each.
-func verdict(ctx context.Context, st *stage, all []played) error {
-	for _, p := range all {
+func verdict(ctx context.Context, st *stage, r results) error {
+	for _, p := range r.acts {
 		if !p.recovered() {
 			return fmt.Errorf("%w: %s should have taken over from %s: %s: %s", errStory, p.tier, p.victim, p.recovery.Report.Outcome, p.recovery.Report.Reason)
 		}
+	}
+	if way := r.way.recovery.Report; way.Outcome != workflows.OutcomeHome {
+		return fmt.Errorf("%w: the service should be back on its primary: %s: %s", errStory, way.Outcome, way.Reason)
 	}
 	list, err := recoveries(ctx, st.scene.Understudy)
 	if err != nil {
 		return err
 	}
-	if len(list) != len(acts) {
-		return fmt.Errorf("%w: %d outages led to %d recoveries", errStory, len(acts), len(list))
+	if len(list) != len(r.moves()) {
+		return fmt.Errorf("%w: %d outages and a way home led to %d recoveries", errStory, len(r.acts), len(list))
 	}
 	return nil
 }
@@ -105,23 +157,22 @@ func showSlack(ctx context.Context, s *show, st *stage, all []played) error {
 }
 
 // showLinks says where all of it can be read.
-func showLinks(s *show, st *stage, all []played, keeps bool) {
+func showLinks(s *show, st *stage, all []played, reports []string, keeps bool) {
 	s.section("Where to read more")
 	if !keeps {
-		s.text(dim, "This demo ends by itself, and these end with it. On a terminal, without DEMO=once, it stays up.")
+		s.text(dim, "This demo ends by itself, and all but the reports ends with it. On a terminal, without DEMO=once, it stays up.")
 	}
 	u := st.scene.Understudy
-	var pages, answers, reports []string
+	var pages, answers []string
 	for _, p := range all {
 		pages = append(pages, p.recovery.Link)
 		answers = append(answers, u.URL+"/api/v1/recoveries/"+p.recovery.ID)
-		reports = append(reports, filepath.Join(u.Options.Site.DataDir, "reports", workflows.ReportName(service, p.recovery.Report.Epoch)+".md"))
 	}
 	for _, link := range [][2]string{
 		{"console", u.URL + "/"},
 		{"Temporal UI", strings.Join(pages, "\n")},
 		{"API", strings.Join(answers, "\n")},
-		{"report", strings.Join(reports, "\n")},
+		{"reports", strings.Join(reports, "\n")},
 		{"command", fmt.Sprintf("bin/understudy --server %s why %s\nbin/understudy --server %s batch status %s", u.URL, service, u.URL, service)},
 		{"Prometheus", "http://" + st.prometheus.Address + "/alerts"},
 		{"runbook", runbookFile},
@@ -146,11 +197,10 @@ func showClients(s *show, t tally, all []played) {
 		line(good, 0, "failed")
 	}
 	for i, p := range all {
-		next := time.Time{}
-		if i+1 < len(all) {
-			next = all[i+1].kill
-		}
-		if failed := t.between(p.kill, next).failed; len(failed) > 0 {
+		failed := t.between(p.kill, nextAfter(all, i)).failed
+		if r := p.recovery.Report; r.Mode == workflows.ModeFailback {
+			line(normal, len(failed), fmt.Sprintf("found nobody on the way home, in its pause of %.1f s", pause(r).Seconds()))
+		} else if len(failed) > 0 {
 			line(bad, len(failed), "failed: "+whyFailed(failed, p.name(), p.kill, p.recovery.Report.Verified))
 		}
 	}

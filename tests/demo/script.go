@@ -58,6 +58,9 @@ func playable(r runbooks.Runbook) error {
 	if !hot || !made || cold.Provision == nil || len(cold.Volumes) == 0 || len(r.DataOf(cold.Name)) == 0 {
 		return fmt.Errorf("%s must have a tier hot, and a tier cold that is made, with a volume and data", runbookFile)
 	}
+	if r.Primary.Activate == nil || r.Primary.Activate.Undo == "" {
+		return fmt.Errorf("%s must say how the primary takes its data home: primary.activate", runbookFile)
+	}
 	if r.Batches == nil || !strings.HasPrefix(r.Batches.Store, "s3://"+batchBucket+"/") {
 		return fmt.Errorf("%s must have batches in the bucket %s", runbookFile, batchBucket)
 	}

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -21,14 +18,7 @@ const (
 	scrapeEvery = 500 * time.Millisecond
 	// startPatience bounds the start of all parts.
 	startPatience = 2 * time.Minute
-	// siteProgram is what the cold standby's script starts, beside it in the demo's directory.
-	siteProgram = "speech-site"
 )
-
-// startCold is the script that the runbook starts a cold standby with.
-//
-//go:embed start-cold.sh
-var startCold []byte
 
 // stage is everything that the demo starts.
 type stage struct {
@@ -62,17 +52,13 @@ func (st *stage) start(ctx context.Context, parts *parts, onSlack func(fakeslack
 	if _, err := harness.BuildModel(ctx, "asr", harness.ModelVersion); err != nil {
 		return err
 	}
-	path, err := st.putCold(ctx)
-	if err != nil {
-		return err
-	}
 	hot, _ := st.runbook.TierNamed(runbooks.TierHot)
 	addresses := map[string]string{
 		"primary": st.runbook.Primary.URL, "hot": hot.URL, "S3": st.site.S3["default"].Endpoint, "HAProxy": st.runbook.Traffic.Front,
 		"Understudy": "http://" + st.site.Listen.API,
 	}
 	st.scene, err = harness.StartScene(ctx, harness.SceneOptions{
-		Dir: st.dir, Service: service, SiteFile: st.file, Held: hot.Hold, Cold: true, History: true, OnSlack: onSlack, Env: []string{path},
+		Dir: st.dir, Service: service, SiteFile: st.file, Held: hot.Hold, Cold: true, History: true, Home: true, OnSlack: onSlack,
 		FrontPort: st.ports.front, PrimaryPort: st.ports.primary, HotPort: st.ports.hot, ColdPort: st.ports.cold, StorePort: st.ports.store,
 		SlackPort: st.ports.slack, CommandPort: st.ports.command,
 		Told: func(part, what string) {
@@ -104,23 +90,6 @@ func (st *stage) start(ctx context.Context, parts *parts, onSlack func(fakeslack
 	}
 	// What Prometheus has never seen alive, it does not miss.
 	return st.awaitScrape(ctx)
-}
-
-// putCold puts what a cold standby starts with into the demo's directory, and
-// returns the PATH with which all that it starts is found.
-func (st *stage) putCold(ctx context.Context) (path string, err error) {
-	if err := os.WriteFile(filepath.Join(st.dir, "start-cold.sh"), startCold, 0o700); err != nil {
-		return "", err
-	}
-	program, err := harness.BuildSite(ctx)
-	if err != nil {
-		return "", err
-	}
-	if err := os.Symlink(program, filepath.Join(st.dir, siteProgram)); err != nil {
-		return "", err
-	}
-	litestream, err := harness.FindLitestream()
-	return "PATH=" + filepath.Dir(litestream) + ":" + os.Getenv("PATH"), err
 }
 
 func (st *stage) awaitScrape(ctx context.Context) error {
@@ -155,10 +124,14 @@ func (st *stage) kill(server string) (pid int, at time.Time) {
 
 // died names a part that has ended, but for those that were to end.
 func (st *stage) died() error {
-	for _, p := range []*harness.Process{
+	parts := []*harness.Process{
 		st.scene.Primary.Process, st.scene.Hot.Process, st.scene.Cold.MinIO.Process, st.scene.Litestream, st.scene.HAProxy.Process,
 		st.scene.Understudy.Process, st.alertmanager.Process, st.prometheus.Process,
-	} {
+	}
+	if st.scene.Host != nil {
+		parts = append(parts, st.scene.Host)
+	}
+	for _, p := range parts {
 		if slices.Contains(st.killed, p.Spec.Name) {
 			continue
 		}

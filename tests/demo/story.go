@@ -149,13 +149,21 @@ func tragedy(ctx context.Context, s *show, st *stage, t *timeline, c *clients, b
 	pid, kill := st.kill(a.victim)
 	t.begin(kill)
 	t.add(news{kill, a.victim, fmt.Sprintf("kill -9 of process %d", pid), bad})
+	p, err := follow(ctx, s, st, t, c, b, a, kill, earlier)
+	if err != nil && p.recovery.ID == "" {
+		return p, fmt.Errorf("no recovery began: %w", err)
+	}
+	return p, err
+}
 
+// follow shows what happens since a moment, until the recovery that it leads to is over.
+func follow(ctx context.Context, s *show, st *stage, t *timeline, c *clients, b *batch, a act, since time.Time, earlier []triggers.Recovery) (played, error) {
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go watchBalancer(watching, st.scene, t)
 	go b.watch(watching, t)
-	p, asked := played{act: a, kill: kill}, time.Time{}
-	err = await(ctx, actPatience, redraw, func() (bool, error) {
+	p, asked := played{act: a, kill: since}, time.Time{}
+	err := await(ctx, actPatience, redraw, func() (bool, error) {
 		if time.Since(asked) >= lookAtRecovery {
 			asked = time.Now()
 			if found, err := look(ctx, st.scene.Understudy, earlier); err == nil {
@@ -164,14 +172,11 @@ func tragedy(ctx context.Context, s *show, st *stage, t *timeline, c *clients, b
 			}
 		}
 		t.flush(false)
-		s.progress("%5.1f s after the kill   %s   %s", time.Since(kill).Seconds(), c.all(), b)
-		return p.recovery.Report.Outcome != "", st.died()
+		s.progress("%5.1f s   %s   %s", time.Since(since).Seconds(), c.all(), b)
+		return !p.recovery.Report.Ended.IsZero(), st.died()
 	})
 	t.flush(true)
 	s.progress("")
-	if err != nil && p.recovery.ID == "" {
-		return p, fmt.Errorf("no recovery began: %w", err)
-	}
 	return p, err
 }
 

@@ -118,8 +118,12 @@ func word(status string) string {
 func (t *timeline) recovery(id string, r workflows.Report) {
 	if t.told != id {
 		t.told, t.steps = id, map[int]string{}
-		t.add(news{r.Trigger.OutageSince, "Prometheus", "raises " + strings.TrimPrefix(r.Trigger.Text, "alert "), asking})
-		t.add(news{r.Trigger.Received, "Alertmanager", "its webhook reaches Understudy: recovery " + id + " begins", asking})
+		if r.Mode == workflows.ModeFailback {
+			t.add(news{r.Trigger.Received, r.Trigger.By, r.Trigger.Text + ": " + id + " begins", asking})
+		} else {
+			t.add(news{r.Trigger.OutageSince, "Prometheus", "raises " + strings.TrimPrefix(r.Trigger.Text, "alert "), asking})
+			t.add(news{r.Trigger.Received, "Alertmanager", "its webhook reaches Understudy: recovery " + id + " begins", asking})
+		}
 	}
 	for i, rec := range r.Timeline {
 		if t.steps[i] == rec.State {

@@ -210,12 +210,17 @@ func TestBatchesOutliveServerRunnerAndUnderstudy(t *testing.T) {
 	}
 	r := ended(t, s.Understudy, 1)
 	wantOutcome(t, r, workflows.OutcomeRecovered, string(runbooks.Dead))
-	if resumed := step(r, runbooks.StepResume, workflows.Done); resumed.Reason != "2 of 2 batches resumed, 1 of them another runner's: foreign" {
+	if resumed := step(r, runbooks.StepResume, workflows.Done); !strings.HasPrefix(resumed.Reason, "2 of 2 batches resumed, 1 of them another runner's: foreign; at most ") || len(r.InFlight) != 2 {
 		t.Errorf("resumed: %+v\n%s", resumed, r.Markdown())
 	}
 	for _, job := range []string{"ours", "foreign"} {
 		b := s.finished(job)
 		s.whole(job, want, b)
+		for _, lost := range r.InFlight {
+			if lost.Job == job && (lost.Unknown != "" || lost.Items > batchLanes || b.Report.RedoneSeconds > lost.Seconds+0.01) {
+				t.Errorf("%s: %.1f s were done again, and the report says %+v", job, b.Report.RedoneSeconds, lost)
+			}
+		}
 		if b.Report.Epoch != r.Epoch || b.Report.RedoneSeconds == 0 {
 			t.Errorf("%s: %+v", job, b.Report)
 		}

@@ -65,24 +65,29 @@ func TestS3FallsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(wire.Close)
-	const within = 8 * time.Second
+	const within = 12 * time.Second
 	start(t, s, func(r *runbooks.Runbook, site *runbooks.Site) {
 		store := s.Cold.MinIO.Site()
 		store.Endpoint = "http://" + wire.Address
 		site.S3 = map[string]runbooks.S3{"default": store}
 		r.Tiers[1].Within = runbooks.Duration(within)
 		r.Policy.Cooldown = runbooks.Duration(100 * time.Millisecond)
+		r.Traffic.Reconcile = runbooks.Duration(time.Hour) // a person is to be the first who finds the standby dead
 	})
 
 	wire.Stall()
 	s.Primary.Kill()
-	alert(t, s.Understudy, "firing", time.Now())
+	since := time.Now()
+	alert(t, s.Understudy, "firing", since)
 	r := ended(t, s.Understudy, 1)
 	wantOutcome(t, r, workflows.OutcomeRecovered, string(runbooks.Dead))
 	if r.Tier != runbooks.TierHot {
 		t.Errorf("tier %s\n%s", r.Tier, r.Markdown())
 	}
-	guard(t, s.Understudy, func(g workflows.GuardState) bool { return atRest(g) && g.Active == runbooks.TierHot })
+	alert(t, s.Understudy, "resolved", since)
+	guard(t, s.Understudy, func(g workflows.GuardState) bool {
+		return atRest(g) && g.Active == runbooks.TierHot && len(g.Seen) == 1 && g.Seen[0].Resolved
+	})
 
 	s.Hot.Kill()
 	again := func(epoch int) workflows.Report {

@@ -10,8 +10,8 @@ import (
 	"github.com/understudy-dr/understudy/workflows"
 )
 
-// frozenWithin is the time of the tier in which Understudy is frozen.
-const frozenWithin = 3 * time.Second
+// frozenWithin is the time of the tier in which Understudy is frozen, and of the one after it, which it must suffice for.
+const frozenWithin = 8 * time.Second
 
 // playFrozen stops Understudy just before it tells HAProxy, and wakes it when
 // its tier's time is over. It tells HAProxy nothing: by then a person may have

@@ -18,10 +18,6 @@ import (
 	"github.com/understudy-dr/understudy/tests/harness"
 )
 
-// crashSlots lets two crashing scenes run side by side: more of them only make
-// each other slow.
-var crashSlots = make(chan struct{}, 2)
-
 // crashOptions describe a scene with a tap before every part.
 type crashOptions struct {
 	// Held keeps the standby off the traffic until it is proven, and lets the primary hang; else HAProxy moves by
@@ -72,9 +68,7 @@ type crashClock struct {
 // has failed, and HAProxy has seen it.
 func setCrashScene(t *testing.T, store *harness.MinIOServer, o crashOptions) *crashScene {
 	t.Helper()
-	t.Parallel()
-	crashSlots <- struct{}{}
-	t.Cleanup(func() { <-crashSlots })
+	abreast(t)
 	s := &crashScene{options: o, store: store, killed: make(chan struct{})}
 	_, name, _ := strings.Cut(t.Name(), "/")
 	s.epochs = "s3://epochs/" + strings.NewReplacer("/", "-", " ", "-", ",", "", "'", "").Replace(name)

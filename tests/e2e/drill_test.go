@@ -139,7 +139,7 @@ func TestReadiness(t *testing.T) {
 		t.Fatal(err)
 	}
 	look(1, harness.SpoiledFile, "the manifest says")
-	command(t, u, 0, []string{"✓ hot", "✗ cold would fail: model: ", harness.SpoiledFile}, "status")
+	command(t, u, 1, []string{"✓ hot", "✗ cold would fail: model: ", harness.SpoiledFile}, "status")
 	eventually(t, func(context.Context) error {
 		if told := s.Slack.Transcript(); !strings.Contains(told, "a tier would fail") || !strings.Contains(told, harness.SpoiledFile) {
 			return fmt.Errorf("people are not told:\n%s", told)

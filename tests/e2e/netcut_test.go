@@ -140,7 +140,9 @@ func TestUnderstudyIsCutOff(t *testing.T) {
 		site.Listen.API = api
 		r.Primary.URL, r.Primary.Site, r.Tiers[0].URL = there(s.Primary.URL), "dc-a", there(s.Hot.URL)
 		r.Traffic.Sockets, r.Traffic.Front = []string{there(harness.Address(command))}, there(s.Front)
-		r.Heartbeat = &runbooks.Heartbeat{Interval: runbooks.Duration(400 * time.Millisecond), Failures: 2}
+		// The way from the island is long, and an answer that is slow would be another finding.
+		r.Health.Timeout = runbooks.Duration(800 * time.Millisecond)
+		r.Heartbeat = &runbooks.Heartbeat{Interval: r.Health.Timeout, Failures: 2}
 		site.Chat.Slack.APIURL = there(s.Slack.URL)
 		office.URL = there(office.URL)
 		site.Witnesses = []runbooks.Witness{office}

@@ -56,7 +56,9 @@ type Boot struct {
 	Address string
 	// UserData is what the instance finds, decoded.
 	UserData string
-	Tags     map[string]string
+	// Profile is the instance profile; Tokens is whether IMDSv2 is required: required or optional.
+	Profile, Tokens string
+	Tags            map[string]string
 }
 
 // Machine is what runs on an instance.
@@ -65,6 +67,8 @@ type Machine struct {
 	Stop func()
 	// Console is what it has written so far; nil where there is nothing.
 	Console func() string
+	// Ended is closed when it has switched itself off; nil where it never does.
+	Ended <-chan struct{}
 }
 
 // Server is one account. It is safe for concurrent use.

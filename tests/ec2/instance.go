@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,8 +58,13 @@ func (r *region) advance(now time.Time) {
 		if i.State == pending && i.body.failure() != nil {
 			i.shutDown(now, "Server.InternalError", "Server.InternalError: "+i.body.failure().Error())
 		}
+		if i.alive() && i.body.ended() {
+			// EC2's default for an instance that shuts itself down is to stop it.
+			i.State, i.until = stopping, now.Add(i.off)
+			i.Reason, i.Message = "Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
+		}
 		next := map[string]string{pending: running, stopping: stopped, shuttingDown: terminated}[i.State]
-		if next == "" || now.Before(i.until) {
+		if next == "" || now.Before(i.until) || next != running && i.body.leaving.Load() {
 			continue
 		}
 		i.State = next
@@ -80,7 +86,8 @@ func (q *request) turnOn(i *instance) {
 		return
 	}
 	boot := Boot{
-		Region: i.Region, Zone: i.Zone, ID: i.ID, Image: i.Image, Type: i.Type, Address: i.Address, UserData: i.UserData, Tags: maps.Clone(i.Tags),
+		Region: i.Region, Zone: i.Zone, ID: i.ID, Image: i.Image, Type: i.Type, Address: i.Address, UserData: i.UserData,
+		Profile: i.Profile, Tokens: i.Tokens, Tags: maps.Clone(i.Tags),
 	}
 	q.s.hooks.Go(func() { b.on(q.s.options.Launch(boot)) })
 }
@@ -89,7 +96,11 @@ func (q *request) turnOn(i *instance) {
 func (q *request) turnOff(i *instance, state, code, message string) {
 	i.State, i.until, i.Reason, i.Message = state, q.now.Add(i.off), code, message
 	b := i.body
-	q.s.hooks.Go(b.off)
+	b.leaving.Store(true)
+	q.s.hooks.Go(func() {
+		b.off()
+		b.leaving.Store(false)
+	})
 }
 
 // shutDown is the end of an instance that nobody asked for.
@@ -184,6 +195,8 @@ type body struct {
 	machine Machine
 	err     error
 	isOff   bool
+	// leaving is true while it is being turned off: until then the instance is neither stopped nor terminated.
+	leaving atomic.Bool
 }
 
 func (b *body) on(m Machine, err error) {
@@ -210,6 +223,18 @@ func (b *body) failure() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.err
+}
+
+// ended reports whether what runs has switched itself off.
+func (b *body) ended() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-b.machine.Ended:
+		return !b.isOff
+	default:
+		return false
+	}
 }
 
 func (b *body) console() string {

@@ -221,21 +221,29 @@ func TestALaunchIsARealProcess(t *testing.T) {
 	}
 	want := *i.InstanceId + " boots at " + *i.PrivateIpAddress
 	await(t, "the console", func() bool { return strings.Contains(console(), want) })
-	for _, act := range []func() error{
-		func() error {
-			_, err := c.StopInstances(t.Context(), &api.StopInstancesInput{InstanceIds: ids})
-			return err
-		},
-		func() error {
-			_, err := c.StartInstances(t.Context(), &api.StartInstancesInput{InstanceIds: ids})
-			return err
-		},
-	} {
-		if err := act(); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := c.StopInstances(t.Context(), &api.StopInstancesInput{InstanceIds: ids}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end of what runs on it", func() bool { return a.state(i.InstanceId) == "stopped" })
+	if _, err := c.StartInstances(t.Context(), &api.StartInstancesInput{InstanceIds: ids}); err != nil {
+		t.Fatal(err)
 	}
 	await(t, "the second boot", func() bool { return strings.Count(console(), want) == 2 })
+}
+
+// What switches itself off is stopped, as EC2 does it by default, and can be started again.
+func TestAnInstanceThatSwitchesItselfOff(t *testing.T) {
+	a := newAccount(t, ec2.Options{Launch: ec2.Program(t.TempDir(), "/bin/sh", "-c", "echo boots; exec true")})
+	i := a.run(launch("process"))
+	await(t, "its end", func() bool { return a.state(i.InstanceId) == "stopped" })
+	all := a.Instances("us-west-2")
+	if len(all) != 1 || all[0].Reason != "Client.InstanceInitiatedShutdown" {
+		t.Errorf("why: %+v", all)
+	}
+	if _, err := a.client("us-west-2").StartInstances(t.Context(), &api.StartInstancesInput{InstanceIds: []string{*i.InstanceId}}); err != nil {
+		t.Error(err)
+	}
+	await(t, "its end again", func() bool { return a.state(i.InstanceId) == "stopped" })
 }
 
 func TestWhatRunsOnAnInstanceEndsWithIt(t *testing.T) {

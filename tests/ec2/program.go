@@ -30,6 +30,6 @@ func Program(dir, path string, args ...string) func(Boot) (Machine, error) {
 		if err != nil {
 			return Machine{}, fmt.Errorf("launch %s: %w", filepath.Base(path), err)
 		}
-		return Machine{Stop: func() { p.Stop(offPatience) }, Console: func() string { return p.Tail(console) }}, nil
+		return Machine{Stop: func() { p.Stop(offPatience) }, Console: func() string { return p.Tail(console) }, Ended: p.Done()}, nil
 	}
 }

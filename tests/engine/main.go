@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"go.temporal.io/sdk/worker"
+
 	"github.com/understudy-dr/understudy/worker/embedded"
 	"github.com/understudy-dr/understudy/workflows"
 )
@@ -29,6 +31,8 @@ func main() {
 }
 
 func run(ctx context.Context, data, address string) error {
+	// Else the server's own workers read this whole program to tell it by its hash.
+	worker.SetBinaryChecksum("engine")
 	engine, err := embedded.Start(ctx, embedded.Options{
 		DataDir: data, Address: address, Namespace: "default", SearchAttributes: workflows.SearchAttributes,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),

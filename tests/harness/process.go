@@ -11,14 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -139,43 +137,6 @@ func (p *Process) Tail(bytes int64) string {
 	text := make([]byte, min(bytes, info.Size()))
 	n, _ := p.log.ReadAt(text, info.Size()-int64(len(text)))
 	return string(text[:n])
-}
-
-var ports = struct {
-	sync.Mutex
-	given map[int]bool
-}{given: map[int]bool{}}
-
-// FreePort finds a TCP port on loopback that nobody listens on, and never
-// returns one twice. It stays below the range from which the kernel takes ports
-// for outgoing connections, or one of those could take it before the part does.
-func FreePort() int {
-	for {
-		port := 20000 + rand.IntN(12000)
-		l, err := net.Listen("tcp", Address(port))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		if take(port) {
-			return port
-		}
-	}
-}
-
-// take gives ports out, all or none.
-func take(wanted ...int) bool {
-	ports.Lock()
-	defer ports.Unlock()
-	for _, port := range wanted {
-		if ports.given[port] {
-			return false
-		}
-	}
-	for _, port := range wanted {
-		ports.given[port] = true
-	}
-	return true
 }
 
 // Address is host:port of a port on loopback.

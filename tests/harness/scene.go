@@ -27,13 +27,16 @@ type Scene struct {
 	// History is the database of all transcriptions, Litestream what replicates it; empty and nil in a scene without.
 	History    string
 	Litestream *Process
-	HAProxy    *HAProxyServer
+	// Host takes the history home on a mended primary's host; nil before Mend.
+	Host    *Process
+	HAProxy *HAProxyServer
 	// Front is the base URL at which clients reach the service.
 	Front      string
 	Slack      *fakeslack.Running
 	Understudy *Understudy
 	Runbook    runbooks.Runbook
 	options    SceneOptions
+	hostEnv    []string
 }
 
 // SceneOptions change a scene before it starts; the zero value is a good one.
@@ -57,6 +60,8 @@ type SceneOptions struct {
 	// History lets primary and hot keep their transcriptions, in one database, which Litestream replicates to the
 	// store of the cold tier; the cold standby goes on with it.
 	History bool
+	// Home lets the cold standby replicate what it writes, and a mended primary take it home; it needs History.
+	Home bool
 	// Edit changes runbook and site file before Understudy starts.
 	Edit func(r *runbooks.Runbook, s *runbooks.Site)
 	// OnSlack is told of everything that people see change.
@@ -149,6 +154,13 @@ func StartScene(ctx context.Context, o SceneOptions) (s *Scene, err error) {
 	if s.Runbook, err = s.runbook(ctx); err != nil {
 		return s, err
 	}
+	if o.Home {
+		path, err := PutScripts(ctx, o.Dir)
+		if err != nil {
+			return s, err
+		}
+		s.options.Env = append(s.options.Env, path)
+	}
 	if o.Without {
 		return s, nil
 	}
@@ -209,8 +221,8 @@ func (s *Scene) BalancerConfig() string {
 	return global + fmt.Sprintf(`defaults
   mode http
   timeout connect 1s
-  timeout client 30s
-  timeout server 30s
+  timeout client 1m
+  timeout server 1m
   timeout check 200ms
   retries 3
   option redispatch 1
@@ -255,7 +267,7 @@ func (s *Scene) runbook(ctx context.Context) (runbooks.Runbook, error) {
 		Match:   []map[string]string{{"alertname": "SpeechServiceDown", "service": s.options.Service}},
 		Primary: runbooks.Primary{URL: s.Primary.URL, Server: "primary"},
 		Health:  runbooks.Health{Timeout: runbooks.Duration(300 * time.Millisecond), Ready: `"pocketsphinx-en-us" in models_loaded`},
-		Canary:  &runbooks.Canary{Timeout: runbooks.Duration(10 * time.Second), Transcribe: &runbooks.Transcribe{Audio: path, Expect: audio.Digits}},
+		Canary:  &runbooks.Canary{Timeout: runbooks.Duration(25 * time.Second), Transcribe: &runbooks.Transcribe{Audio: path, Expect: audio.Digits}},
 		Version: &runbooks.Version{Expected: runbooks.Source{Kind: "value", Value: sceneVersion}},
 		Traffic: runbooks.Traffic{
 			Kind: "haproxy", Sockets: []string{s.HAProxy.Socket}, Backend: s.backend(), Front: s.Front, Reconcile: runbooks.Duration(200 * time.Millisecond),
@@ -278,6 +290,9 @@ func (s *Scene) runbook(ctx context.Context) (runbooks.Runbook, error) {
 			r.Data = []runbooks.Data{{Kind: "litestream", Replica: s.replica(), Path: restored, Check: "select count(*) from history"}}
 		}
 		r.Tiers = append(r.Tiers, s.Cold.Tier(program, restored))
+		if s.options.Home {
+			s.homing(&r)
+		}
 	}
 	return r, nil
 }
@@ -315,7 +330,7 @@ func (s *Scene) Stop() {
 			parts = append(parts, site.Process)
 		}
 	}
-	parts = append(parts, s.Litestream)
+	parts = append(parts, s.Litestream, s.Host)
 	defer Clear(s.Dir) // last: the mounts, which are meant to outlive Understudy, but not the scene
 	if s.Cold != nil && s.Cold.MinIO != nil && !s.Cold.shared {
 		parts = append(parts, s.Cold.MinIO.Process)

@@ -212,8 +212,11 @@ func BuildModel(ctx context.Context, kind, version string) (string, error) {
 }
 
 // alone runs something in the directory of built parts while no other process does.
-func alone(run func(dir string) error) error {
-	dir := filepath.Join(os.TempDir(), "understudy-site")
+func alone(run func(dir string) error) error { return aloneIn("understudy-site", run) }
+
+// aloneIn is alone in another directory, so that what takes minutes holds up nobody else.
+func aloneIn(name string, run func(dir string) error) error {
+	dir := filepath.Join(os.TempDir(), name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ const (
 // hook acts on one request.
 type hook struct {
 	match string
-	// left is how many requests that match are yet to come, this one included.
+	// left is how many requests, or answers, that match are yet to come, this one included.
 	left  int
 	after bool
 	act   func() Fate
@@ -106,8 +106,9 @@ func (t *Tap) URL() string { return "http://" + t.Address }
 // from 1, before anything of it has reached the part.
 func (t *Tap) Before(match string, n int, act func() Fate) { t.hook(&hook{match, n, false, act}) }
 
-// After acts on the n-th request from now on that contains a text, when the part
-// has answered it and nothing of the answer has been delivered.
+// After acts on the n-th answer from now on to a request that contains a text,
+// when nothing of the answer has been delivered. A request that is broken off
+// before its answer does not count.
 func (t *Tap) After(match string, n int, act func() Fate) { t.hook(&hook{match, n, true, act}) }
 
 // Told calls a function with each request that arrives.
@@ -180,8 +181,7 @@ func (t *Tap) serve(conn net.Conn) {
 
 // exchange hands on one request and its answer, and reports whether another may follow.
 func (t *Tap) exchange(client, part *wire, request string, asked any) bool {
-	before, after := t.due(request)
-	if !play(before) {
+	if !play(t.due(request, false)) {
 		return false
 	}
 	t.mu.Lock()
@@ -192,7 +192,7 @@ func (t *Tap) exchange(client, part *wire, request string, asked any) bool {
 	}
 	kept, err := t.framing.answer(part, asked)
 	answer := part.take()
-	if err == nil && !play(after) {
+	if err == nil && !play(t.due(request, true)) {
 		return false
 	}
 	// What came of a broken answer is handed on as it is.
@@ -200,28 +200,23 @@ func (t *Tap) exchange(client, part *wire, request string, asked any) bool {
 	return kept && err == nil && written == nil
 }
 
-// due finds the hooks of a request.
-func (t *Tap) due(request string) (before, after []*hook) {
+// due finds the hooks of a request that arrived, or after it was answered.
+func (t *Tap) due(request string, after bool) (hooks []*hook) {
 	t.mu.Lock()
 	told := t.told
 	for _, h := range t.hooks {
-		if h.left == 0 || !strings.Contains(request, h.match) {
+		if h.left == 0 || h.after != after || !strings.Contains(request, h.match) {
 			continue
 		}
-		if h.left--; h.left > 0 {
-			continue
-		}
-		if h.after {
-			after = append(after, h)
-		} else {
-			before = append(before, h)
+		if h.left--; h.left == 0 {
+			hooks = append(hooks, h)
 		}
 	}
 	t.mu.Unlock()
-	if told != nil {
+	if told != nil && !after {
 		told(request)
 	}
-	return before, after
+	return hooks
 }
 
 func play(hooks []*hook) bool {

@@ -143,6 +143,14 @@ func (u *Understudy) siteFile() string {
 	return filepath.Join(u.Options.Dir, u.Options.Name+".yaml")
 }
 
+// runbookFile is the file of a service's runbook.
+func (u *Understudy) runbookFile(service string) string {
+	if u.Options.SiteFile != "" {
+		return u.Options.Site.Runbooks[0]
+	}
+	return filepath.Join(u.Options.Dir, u.Options.Name+"-runbooks", service+".yaml")
+}
+
 // Restart starts it again after a Kill or Stop, on the same data and ports.
 func (u *Understudy) Restart(ctx context.Context) error {
 	p, err := Start(ctx, u.Spec)
@@ -205,18 +213,4 @@ func (u *Understudy) Post(ctx context.Context, path string, order, into any) err
 		return fmt.Errorf("POST %s: %s: %s", path, response.Status, body)
 	}
 	return json.Unmarshal(body, into)
-}
-
-// FourPorts finds a port with three free ones above it, as the embedded engine needs.
-func FourPorts() int {
-	for {
-		port := FreePort()
-		free := true
-		for offset := 1; offset < 4 && free; offset++ {
-			free = Listening(Address(port+offset))(context.Background()) != nil
-		}
-		if free && take(port+1, port+2, port+3) {
-			return port
-		}
-	}
 }

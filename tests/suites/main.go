@@ -1,5 +1,5 @@
-// Suites runs every test of the project, suite after suite, and prints how long
-// each took and what was skipped, with the reason.
+// Suites runs every test of the project in two lanes side by side, and prints how
+// long each suite took and what was skipped, with the reason.
 //
 // With UNDERSTUDY_NO_SKIP set, a skipped test is a failure: that is how CI runs.
 package main
@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -25,19 +26,26 @@ type suite struct {
 	args          []string
 }
 
-// suites in the order in which they run: what is quick and tells most comes first.
-var suites = []suite{
-	{name: "unit and conformance", packages: []string{"./..."}, not: []string{"tests/e2e", "tests/replay", "tests/demo", "worker/embedded"}, args: []string{"-p", "2"}},
-	{name: "embedded engine", packages: []string{"./worker/embedded"}},
-	{name: "replay of histories", packages: []string{"./tests/replay"}},
-	{name: "fuzz the runbook loader", packages: []string{"./runbooks"}, args: fuzz("FuzzParseRunbook")},
-	{name: "fuzz the webhook", packages: []string{"./triggers"}, args: fuzz("FuzzWebhook")},
-	{name: "the demo", packages: []string{"./tests/demo"}, args: []string{"-timeout", "10m"}},
-	{name: "end to end", packages: []string{"./tests/e2e"}, args: []string{"-timeout", "30m"}},
+// lanes run side by side, the suites of each one after the other, what is quick
+// and tells most first. Whole stories mostly wait for processes and timeouts, so
+// four of them at once leave a core of two to the other lane.
+var lanes = [][]suite{
+	{
+		{name: "end to end", packages: []string{"./tests/e2e"}, args: []string{"-timeout", "30m", "-parallel", "4"}},
+	},
+	{
+		{name: "unit and conformance", packages: []string{"./..."}, not: []string{"tests/e2e", "tests/replay", "tests/demo", "worker/embedded"}, args: []string{"-p", "2"}},
+		{name: "embedded engine", packages: []string{"./worker/embedded"}},
+		{name: "replay of histories", packages: []string{"./tests/replay"}},
+		{name: "fuzz the runbook loader", packages: []string{"./runbooks"}, args: fuzz("FuzzParseRunbook")},
+		{name: "fuzz the webhook", packages: []string{"./triggers"}, args: fuzz("FuzzWebhook")},
+		{name: "the demo", packages: []string{"./tests/demo"}, args: []string{"-timeout", "10m"}},
+	},
 }
 
+// fuzz searches for as long as it always does, and leaves a core to the other lane.
 func fuzz(target string) []string {
-	return []string{"-run", "^$", "-fuzz", "^" + target + "$", "-fuzztime", "30s", "-fuzzminimizetime", "10x"}
+	return []string{"-run", "^$", "-fuzz", "^" + target + "$", "-fuzztime", "30s", "-parallel", "1", "-fuzzminimizetime", "10x"}
 }
 
 // event is a line of `go test -json`.
@@ -55,40 +63,56 @@ type result struct {
 }
 
 func main() {
-	var results []result
-	for _, s := range suites {
-		if len(os.Args) > 1 && !slices.ContainsFunc(os.Args[1:], func(arg string) bool { return strings.Contains(s.name, arg) }) {
-			continue
-		}
-		fmt.Printf("\n== %s\n", s.name)
-		r, err := run(s)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "suites:", err)
-			os.Exit(1)
-		}
-		results = append(results, r)
+	began := time.Now()
+	results := make([][]result, len(lanes))
+	var running sync.WaitGroup
+	for i, lane := range lanes {
+		running.Go(func() {
+			for _, s := range lane {
+				if wanted(s.name, os.Args[1:]) {
+					results[i] = append(results[i], run(s))
+				}
+			}
+		})
 	}
-	if !summary(results) {
+	running.Wait()
+	if !summary(slices.Concat(results...), time.Since(began)) {
 		os.Exit(1)
 	}
 }
 
+// wanted says whether a suite is among those asked for by parts of their names; all are where nobody asks.
+func wanted(name string, asked []string) bool {
+	return len(asked) == 0 || slices.ContainsFunc(asked, func(part string) bool { return strings.Contains(name, part) })
+}
+
 // run runs one suite and prints a line for each package, and all of what fails.
-func run(s suite) (result, error) {
+func run(s suite) result {
+	fmt.Printf("== %s begins\n", s.name)
 	r := result{suite: s}
-	packages, err := expand(s)
-	if err != nil {
-		return r, err
-	}
 	began := time.Now()
-	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, s.args, packages)...)
+	if err := r.listen(); err != nil && len(r.failed) == 0 {
+		r.failed = append(r.failed, fmt.Sprintf("%s (%v)", s.name, err))
+	}
+	r.took = time.Since(began)
+	fmt.Printf("== %s took %s\n", s.name, r.took.Round(100*time.Millisecond))
+	return r
+}
+
+// listen runs the tests of the suite and takes in what they say.
+func (r *result) listen() error {
+	packages, err := expand(r.suite)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("go", slices.Concat([]string{"test", "-json", "-count=1"}, r.suite.args, packages)...)
 	cmd.Stderr = os.Stderr
 	lines, err := cmd.StdoutPipe()
 	if err != nil {
-		return r, err
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return r, err
+		return err
 	}
 	output := map[string]string{} // of tests that have not ended
 	scanner := bufio.NewScanner(lines)
@@ -99,11 +123,7 @@ func run(s suite) (result, error) {
 			r.take(e, output)
 		}
 	}
-	if err := cmd.Wait(); err != nil && len(r.failed) == 0 {
-		r.failed = append(r.failed, fmt.Sprintf("%s (%v)", s.name, err))
-	}
-	r.took = time.Since(began)
-	return r, nil
+	return cmd.Wait()
 }
 
 func (r *result) take(e event, output map[string]string) {
@@ -126,7 +146,13 @@ func (r *result) take(e event, output map[string]string) {
 			r.skips = append(r.skips, name+": "+reason(output[name]))
 		}
 	case "fail":
-		fmt.Printf("   FAIL %-45s %6.1f s\n%s", name, e.Elapsed, output[name])
+		said := output[name]
+		for test, unended := range output { // a package whose time is over has told why in the name of a test
+			if e.Test == "" && strings.HasPrefix(test, name+" ") {
+				said += unended
+			}
+		}
+		fmt.Printf("   FAIL %-45s %6.1f s\n%s", name, e.Elapsed, said)
 		r.failed = append(r.failed, name)
 	default:
 		return
@@ -156,15 +182,14 @@ func expand(s suite) ([]string, error) {
 }
 
 // summary prints the table at the end and reports whether all is well.
-func summary(results []result) bool {
+func summary(results []result, took time.Duration) bool {
 	var failed, skips []string
 	fmt.Printf("\n%-28s %8s %8s %8s %10s\n", "SUITE", "passed", "failed", "skipped", "took")
-	var total time.Duration
 	for _, r := range results {
 		fmt.Printf("%-28s %8d %8d %8d %10s\n", r.suite.name, r.passed, len(r.failed), len(r.skips), r.took.Round(100*time.Millisecond))
-		failed, skips, total = append(failed, r.failed...), append(skips, r.skips...), total+r.took
+		failed, skips = append(failed, r.failed...), append(skips, r.skips...)
 	}
-	fmt.Printf("%-28s %8s %8s %8s %10s\n", "all", "", "", "", total.Round(100*time.Millisecond))
+	fmt.Printf("%-28s %8s %8s %8s %10s\n", "all, side by side", "", "", "", took.Round(100*time.Millisecond))
 	for _, s := range skips {
 		fmt.Println("skipped:", s)
 	}

@@ -6,22 +6,24 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/compute/boot"
 	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/tests/harness"
 	"github.com/understudy-dr/understudy/tests/site/asr"
 )
 
-// The model is mounted with s3fs in the guest, and the history that another
-// epoch has replicated is restored there before the service starts.
+// The model is mounted with s3fs in the guest and proven there, and the history
+// that another epoch has replicated is restored there before the service starts.
+// Clients reach it through the load balancer on this host.
 func TestModelIsMountedAndHistoryRestored(t *testing.T) {
 	dir := t.TempDir()
 	db := filepath.Join(dir, "history.db")
@@ -53,19 +55,63 @@ func TestModelIsMountedAndHistoryRestored(t *testing.T) {
 	began := time.Now()
 	m := here.start(t, o)
 	here.healthy(t, o, m)
-	fmt.Fprintf(os.Stderr, "boot times: slim image, model mounted with s3fs and hashed, history restored: /health after %.1f s\n", time.Since(began).Seconds())
-	resp, err := http.Get(fmt.Sprintf("http://%s:%d/history", m.Address, port))
+	here.took("slim image", "mounted with s3fs, proven; history restored", time.Since(began))
+	console, err := here.provider.Console(t.Context(), ref(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := boot.Steps(console)
+	for _, want := range []boot.Step{
+		{Name: "mount", State: "done", Detail: "/models/asr"}, {Name: "verify", State: "done", Detail: "/models/asr"}, {Name: "restore", State: "done", Detail: "/data/history.db"},
+	} {
+		if !slices.Contains(steps, want) {
+			t.Errorf("the console does not say %+v:\n%s", want, console)
+		}
+	}
+	front := balanced(t, dir, m)
+	if got := transcribed(t, front); !strings.Contains(got, canary) {
+		t.Errorf("heard %s, want %s", got, canary)
+	}
+	if answer := get(t, front+"/history"); !strings.Contains(answer, "said before the disaster") || !strings.Contains(answer, canary) {
+		t.Errorf("the history is %s", answer)
+	}
+}
+
+// get is the body of what a URL answers.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.Contains(string(answer), "said before the disaster") {
-		t.Errorf("the history is %s, %v", answer, err)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %v: %s", resp.Status, err, answer)
 	}
-	if got := transcribed(t, m); !strings.Contains(got, canary) {
-		t.Errorf("heard %s, want %s", got, canary)
+	return string(answer)
+}
+
+// balanced puts a machine behind HAProxy, and returns the URL of its front door.
+func balanced(t *testing.T, dir string, m compute.Machine) string {
+	t.Helper()
+	address := harness.Address(harness.FreePort())
+	balancer, err := harness.HAProxy(t.Context(), dir, fmt.Sprintf(`defaults
+  mode http
+  timeout connect 5s
+  timeout client 2m
+  timeout server 2m
+frontend speech
+  bind %s
+  default_backend machines
+backend machines
+  server cold %s:%d
+`, address, m.Address, port))
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(balancer.Kill)
+	return "http://" + address
 }
 
 // awaitObjects waits until there is something below a prefix.

@@ -130,6 +130,9 @@ func viewRecovery(d triggers.RecoveryDetail, role access.Role, now time.Time) re
 	for _, data := range r.Restored {
 		p.Restored = append(p.Restored, fmt.Sprintf("%s, from epoch %d at %s: %s behind the outage", data.Path, data.Epoch, data.Position, span(data.LagSeconds)))
 	}
+	for _, lost := range r.InFlight {
+		p.Restored = append(p.Restored, "batch "+workflows.LostText(lost))
+	}
 	return p
 }
 

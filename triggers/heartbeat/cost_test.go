@@ -33,6 +33,7 @@ func TestTwoThousandHeartbeats(t *testing.T) {
 	for i := range services {
 		one := book(fmt.Sprintf("service-%04d", i), server.URL)
 		one.Heartbeat.Interval = runbooks.Duration(500 * time.Millisecond)
+		one.Health.Timeout = runbooks.Duration(time.Minute) // a machine that is busy with something else fails nobody
 		books = append(books, one)
 	}
 	used := func() time.Duration {
@@ -48,8 +49,8 @@ func TestTwoThousandHeartbeats(t *testing.T) {
 	case <-enough:
 	case ask := <-r.asks:
 		t.Fatalf("a recovery of a service that answers was asked for: %+v", ask)
-	case <-time.After(time.Minute):
-		t.Fatalf("%d probes in a minute", probes.Load())
+	case <-time.After(5 * time.Minute):
+		t.Fatalf("%d probes in five minutes", probes.Load())
 	}
 	t.Logf("%d heartbeats every 500ms use %.2f cores", services, float64(used()-before)/float64(time.Since(began)))
 }

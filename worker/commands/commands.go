@@ -94,6 +94,7 @@ type CLI struct {
 	Serve    serveCommand    `cmd:"" group:"run" help:"Run Understudy: triggers, API, worker and, unless a Temporal cluster is named, the engine."`
 	Worker   workerCommand   `cmd:"" group:"run" help:"Run only a worker, beside a Temporal cluster."`
 	Witness  witnessCommand  `cmd:"" group:"run" help:"Run a witness: look at services from another machine when Understudy asks."`
+	Host     hostCommand     `cmd:"" group:"run" help:"Run beside a service: take its data home when a failback asks."`
 	Validate validateCommand `cmd:"" group:"run" help:"Check runbooks and site file: what is wrong, where, and what is allowed."`
 	Schema   schemaCommand   `cmd:"" group:"run" help:"Print the JSON Schema of runbooks, for editors."`
 	Version  versionCommand  `cmd:"" group:"run" help:"Print the versions of this program and of its engine."`

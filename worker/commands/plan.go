@@ -14,6 +14,7 @@ import (
 type planCommand struct {
 	Service  string   `arg:"" help:"The service." predictor:"service"`
 	Tier     string   `help:"Only this tier: hot, warm, cold, cross-region, or primary." placeholder:"TIER" predictor:"tier"`
+	Force    bool     `help:"As recover --force would do it: what is left out until the end of the cooldown may be tried."`
 	Runbooks []string `help:"Plan from these files alone, without a running Understudy." type:"path" placeholder:"PATH"`
 	Print    bool     `help:"Write the runbook out as commands for a person, to be printed: for the day when Understudy itself is down. Goes with --runbooks, or with those of the site file."`
 }
@@ -40,7 +41,7 @@ func (c *planCommand) Run(g *Globals) error {
 		detail.Plan = runbooks.NewPlan(r, home, nil).Only(c.Tier)
 	} else {
 		var err error
-		if detail, err = g.plan(c.Service, c.Tier); err != nil {
+		if detail, err = g.plan(c.Service, c.Tier, c.Force); err != nil {
 			return err
 		}
 	}
@@ -88,12 +89,15 @@ func (c *planCommand) read(paths []string) (runbooks.Runbook, error) {
 }
 
 // plan asks what a recovery would do now.
-func (g *Globals) plan(service, tier string) (detail triggers.PlanDetail, err error) {
-	path := "/api/v1/services/" + url.PathEscape(service) + "/plan"
+func (g *Globals) plan(service, tier string, force bool) (detail triggers.PlanDetail, err error) {
+	asked := url.Values{}
 	if tier != "" {
-		path += "?" + url.Values{"tier": {tier}}.Encode()
+		asked.Set("tier", tier)
 	}
-	return detail, g.get(path, &detail)
+	if force {
+		asked.Set("force", "true")
+	}
+	return detail, g.get("/api/v1/services/"+url.PathEscape(service)+"/plan?"+asked.Encode(), &detail)
 }
 
 func showPlan(w io.Writer, d triggers.PlanDetail) {

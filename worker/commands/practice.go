@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/understudy-dr/understudy/triggers"
@@ -77,22 +78,70 @@ func (c *drillCommand) Run(g *Globals) error {
 	return c.send(g, "drill", triggers.Practice{Reason: reason, Tiers: c.Tier, GameDay: c.GameDay, Plan: c.Plan})
 }
 
-type failbackCommand struct{ asking }
+type failbackCommand struct {
+	asking
+	Show bool `help:"Only show what would be brought home."`
+	Yes  bool `help:"Do not ask." short:"y"`
+}
 
 func (failbackCommand) Help() string {
 	return `The planned way home, once the primary is mended: it is asked and proven first; where data was written on the standby, the writing
 stops, the last change is waited for, and the primary takes it over; then the traffic moves, canaries pass for the confirm
-window, and only then the standby is released. What fails leaves the service where it is.
+window, and only then the standby is released. What fails leaves the service where it is. On a terminal it first shows what would be
+brought home, and asks.
 
+  understudy failback fun-asr --show
   understudy failback fun-asr --reason "new power supply" --wait`
 }
 
 func (c *failbackCommand) Run(g *Globals) error {
+	if c.Show || g.terminal && !c.Yes {
+		var w triggers.WayHome
+		if err := g.get("/api/v1/services/"+url.PathEscape(c.Service)+"/failback", &w); err != nil {
+			return err
+		}
+		if err := g.print(w, func(out io.Writer) { showWayHome(out, w) }); err != nil || c.Show {
+			return err
+		}
+		if err := g.confirm("Bring " + c.Service + " home now?"); err != nil {
+			return err
+		}
+	}
 	reason, err := g.because(c.Reason)
 	if err != nil {
 		return err
 	}
 	return c.send(g, "failback", triggers.Because{Reason: reason})
+}
+
+// showWayHome prints what a failback would bring home.
+func showWayHome(out io.Writer, w triggers.WayHome) {
+	fmt.Fprintf(out, "%s runs on %s since %s.\n", w.Service, w.From, w.Since.Local().Format(time.DateTime))
+	if len(w.Primary.Refusals) > 0 {
+		fmt.Fprintf(out, "  primary  would be refused: %s\n", strings.Join(w.Primary.Refusals, "; "))
+	} else {
+		fmt.Fprintln(out, "  primary  passes its gate; the canary comes with the order")
+	}
+	for _, d := range w.Data {
+		fmt.Fprintf(out, "  data     %s\n", d)
+	}
+	for _, b := range w.Batches {
+		fmt.Fprintf(out, "  batch    %s done; it rests on the way, and goes on at home\n", b)
+	}
+	switch {
+	case !w.Pauses:
+		fmt.Fprintln(out, "  pause    none: no data moves")
+	case w.PauseSeconds > 0:
+		fmt.Fprintf(out, "  pause    users wait while the data moves: %.0f s before, at most %s\n", w.PauseSeconds, w.PauseMost)
+	default:
+		fmt.Fprintf(out, "  pause    users wait while the data moves, at most %s\n", w.PauseMost)
+	}
+	if w.Cost > 0 {
+		fmt.Fprintf(out, "  cost     %.2f so far\n", w.Cost)
+	}
+	if w.Refused != "" {
+		fmt.Fprintf(out, "  refused  %s\n", w.Refused)
+	}
 }
 
 type readinessCommand struct {

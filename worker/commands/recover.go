@@ -16,7 +16,7 @@ type recoverCommand struct {
 	Reason    string        `help:"Why; it is kept with the decision." short:"r"`
 	Tier      string        `help:"Only this tier. Without it the whole ladder is climbed: the first that passes its gate wins." placeholder:"TIER" predictor:"tier"`
 	Plan      string        `help:"Hash of the plan that you saw: another one is not carried out. It also stands for the approvals that the plan asks for, where your role may give them." placeholder:"HASH"`
-	Force     bool          `help:"Pass cooldown and pause, and move the service whatever the diagnosis says."`
+	Force     bool          `help:"Pass cooldown and pause, try what is left out until the end of the cooldown as well, and move the service whatever the diagnosis says."`
 	Supersede bool          `help:"End a running recovery first, and take its place; goes with --force."`
 	Wait      bool          `help:"Show the recovery until it ends." short:"w"`
 	Timeout   time.Duration `help:"With --wait: watch at most so long. The recovery goes on." placeholder:"TIME"`
@@ -81,7 +81,7 @@ func (c *recoverCommand) agree(g *Globals) error {
 	case !g.terminal:
 		return exit{ExitUsage, fmt.Errorf("name the plan that you saw with --plan HASH (understudy plan %s shows it), or say --yes", c.Service)}
 	}
-	detail, err := g.plan(c.Service, c.Tier)
+	detail, err := g.plan(c.Service, c.Tier, c.Force)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (statusCommand) Help() string {
 	return `States: ready (at home), recovering, cooling down (a recovery has ended a moment ago), away (on a standby), paused, unknown.
 With --machines: what was made for standbys and drills, at every provider, what it has cost so far where the runbook names a
 price, and what the sweeper removes next, every ten minutes. One that nothing holds stays until it expires.
-Exit status: 0, or 1 where the guard of a service, or a provider, does not answer.`
+Exit status: 0, or 1 where the guard of a service, or a provider, does not answer, or where a standby would fail now.`
 }
 
 func (c *statusCommand) Run(g *Globals) error {
@@ -44,6 +44,11 @@ func (c *statusCommand) Run(g *Globals) error {
 	for _, s := range all {
 		if s.Problem != "" {
 			return exit{ExitFailed, fmt.Errorf("%s: %s", s.Service, s.Problem)}
+		}
+	}
+	for _, s := range all {
+		if unready := wouldFail(s); err == nil && unready != nil {
+			return unready
 		}
 	}
 	return err
@@ -81,7 +86,20 @@ func (c *statusCommand) one(g *Globals) error {
 	if s.Problem != "" {
 		return exit{ExitFailed, fmt.Errorf("%s", s.Problem)}
 	}
+	if unready := wouldFail(s.Service); err == nil && unready != nil {
+		return unready
+	}
 	return err
+}
+
+// wouldFail is the failure of the command where a standby of a service would fail now.
+func wouldFail(s triggers.Service) error {
+	for _, standby := range s.Standbys {
+		if !standby.Ready {
+			return exit{ExitFailed, fmt.Errorf("%s: %s would fail now; see understudy readiness %s", s.Service, standby.Tier, s.Service)}
+		}
+	}
+	return nil
 }
 
 // standbys words whether tiers would work now.

@@ -83,7 +83,7 @@ func runEngine(dir string) {
 
 func options() embedded.Options {
 	return embedded.Options{
-		Address: harness.Address(harness.FreePort()), Namespace: "default",
+		Address: harness.Address(harness.FourPorts()), Namespace: "default",
 		SearchAttributes: map[string]enumspb.IndexedValueType{"UnderstudyService": enumspb.INDEXED_VALUE_TYPE_KEYWORD},
 	}
 }

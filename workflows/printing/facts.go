@@ -115,6 +115,9 @@ func findings(r workflows.Report) []finding {
 	if r.RPOSeconds > 0 {
 		add(&rest, calm, "the newest %s of data did not arrive", span(r.RPOSeconds))
 	}
+	for _, lost := range r.InFlight {
+		add(&rest, calm, "batch %s", workflows.LostText(lost))
+	}
 	if r.NoReturn {
 		add(&rest, calm, "something was done that cannot be undone: a host was stopped, or a machine given back")
 	}

@@ -31,7 +31,9 @@ type page struct {
 	Figures   []figure
 	Waterfall *waterfall
 	// By says of what the waterfall's rows are: parts of the recovery time, or steps.
-	By        string
+	By string
+	// Zero is where its time begins.
+	Zero      string
 	Strip     *strip
 	Findings  []finding
 	Steps     []step
@@ -59,13 +61,15 @@ func Page(r workflows.Report) ([]byte, error) {
 	r = promised(r)
 	p := page{
 		Report: r, Style: template.CSS(style), Title: title(r), Tone: outcomeTone(r.Outcome), Headline: r.Outcome, Figures: figures(r), Waterfall: newWaterfall(r), Strip: newStrip(r),
-		Findings: findings(r), Machines: machines(r), Evidence: evidence(r), Batches: batches(r), Questions: questions, By: "steps",
+		Findings: findings(r), Machines: machines(r), Evidence: evidence(r), Batches: batches(r), Questions: questions, By: "steps", Zero: "the start",
 	}
 	if p.Headline == "" {
 		p.Headline = "running"
 	}
 	if !r.Verified.IsZero() && r.Mode != workflows.ModeDrill {
-		p.By = "parts"
+		if p.By, p.Zero = "parts", "the outage began"; r.Mode == workflows.ModeFailback {
+			p.Zero = "the order"
+		}
 	}
 	for _, rec := range r.Timeline {
 		s := step{Record: rec, At: rec.Started.UTC().Format("15:04:05.000")}
@@ -122,6 +126,17 @@ func figures(r workflows.Report) []figure {
 		add("data lost", "0 s", "nothing newer was missing", good)
 	default:
 		add("data lost", span(r.RPOSeconds), "the newest that did not arrive", warn)
+	}
+	if len(r.InFlight) > 0 {
+		items := 0
+		for _, lost := range r.InFlight {
+			items += lost.Items
+		}
+		tone := good
+		if r.RPOAudioSeconds > 0 {
+			tone = calm
+		}
+		add("audio done again", span(r.RPOAudioSeconds), fmt.Sprintf("at most: %d items of %d batches were in flight", items, len(r.InFlight)), tone)
 	}
 	verdict := r.Verdict
 	if verdict == "" {

@@ -38,7 +38,8 @@ func cold() workflows.Report {
 		Trigger: workflows.Trigger{Kind: workflows.TriggerAlert, Text: "alert SpeechServiceDown: fun-asr cannot be scraped", Received: at(2.1), OutageSince: outage, Fingerprints: []string{"c3ab8ff13720e8ad"}},
 		Started: at(2.12), Ended: at(160), Verified: at(33.87), Objective: runbooks.Duration(30 * time.Second), Committed: true, Canaries: 24, NoReturn: true,
 		Breakdown: []workflows.Share{{Name: "detect", Seconds: 2.1}, {Name: "decide", Seconds: 0.31}, {Name: "provision", Seconds: 3.2}, {Name: "boot", Seconds: 4.4}, {Name: "restore", Seconds: 1.1}, {Name: "load", Seconds: 21.3}, {Name: "verify", Seconds: 1.25}, {Name: "fence", Seconds: 0.01}, {Name: "switch", Seconds: 0.2}},
-		Claim:     "epoch 17 is recorded", RPOSeconds: 1.4,
+		Claim:     "epoch 17 is recorded", RPOSeconds: 1.4, RPOAudioSeconds: 12.5,
+		InFlight: []activities.InFlight{{Job: "calls-november", Items: 2, Seconds: 12.5}},
 		Evidence: runbooks.Evidence{
 			Own:    runbooks.Observation{Domain: runbooks.ByProbe, Finding: runbooks.Refuses, Detail: "dial tcp 192.168.1.10:7860: connection refused", At: at(2.13)},
 			Others: []runbooks.Observation{{Domain: runbooks.ByBalancer, Finding: runbooks.Down, Detail: "L4CON", At: at(2.13)}, {Domain: runbooks.ByAlert, Finding: runbooks.Down, Detail: "alert SpeechServiceDown", At: outage}},
@@ -101,6 +102,7 @@ func TestAReportSaysEverything(t *testing.T) {
 		"Recovery 17 of fun-asr", "recovered", "33.87 s", "30s", "missed by 3.9 s", "load (cold) took 21.30 s, longer than it usually does", "9.10 s", "13.20 s",
 		"version: expected 2512.1, got 2511.0", "no capacity", "i-0a1b2c3d", "connection refused", "c3ab8ff13720e8ad", "3f2a9c0d4be1", "91c2ab", "approve", "anna", "the site is dark",
 		"history.db", "What was the cause?", "follow-up", "the way home is not taken by itself",
+		"calls-november: at most 12.5 s of audio in 2 items were in flight and are done again",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
@@ -109,7 +111,7 @@ func TestAReportSaysEverything(t *testing.T) {
 			t.Errorf("the Markdown does not say %q", want)
 		}
 	}
-	for _, want := range []string{"objective 30s", `class="over"`, "txid 2041", "answers 18231", "this run", `class="slow"`} {
+	for _, want := range []string{"audio done again", "12.50 s", "at most: 2 items of 1 batches were in flight", "objective 30s", `class="over"`, "txid 2041", "answers 18231", "this run", `class="slow"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not have %q", want)
 		}
@@ -124,6 +126,7 @@ func TestOtherPeoplesTextStaysText(t *testing.T) {
 	hostile := `</style></text><script>alert("x")</script><img src=x onerror=1>|` + "`{{.}}`\n# h"
 	r := cold()
 	r.Reason, r.Trigger.Text, r.Answers[0].By, r.Answers[0].Reason, r.Evidence.Own.Detail, r.Trigger.Fingerprints = hostile, hostile, hostile, hostile, hostile, []string{hostile}
+	r.InFlight = []activities.InFlight{{Job: hostile, Unknown: hostile}}
 	r.Lost, r.Orphans, r.Timeline[1].Reason = hostile, []string{hostile}, hostile
 	if markdown, _ := printed(t, r); strings.Contains(markdown, "<script") || strings.Contains(markdown, "\n# h") {
 		t.Errorf("the Markdown holds a script, or a heading of others:\n%s", markdown)

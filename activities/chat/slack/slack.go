@@ -51,7 +51,10 @@ type Messenger struct {
 	ids map[string]string
 }
 
-var _ chat.Messenger = (*Messenger)(nil)
+var (
+	_ chat.Messenger = (*Messenger)(nil)
+	_ chat.Checker   = (*Messenger)(nil)
+)
 
 // New makes a messenger. It sends nothing; a token that Slack refuses shows in
 // the first message, or in Check.

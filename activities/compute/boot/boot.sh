@@ -32,11 +32,26 @@ fail() {
 
 has() { command -v "$1" >/dev/null; }
 
+# role prints the name of this machine's role. s3fs 1.90 asks for it without the
+# token that EC2's metadata service can require, and finds none.
+role() {
+	metadata=http://169.254.169.254/latest
+	if [ ! -s "$run/role" ] && has curl; then
+		token=$(curl -sf -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $metadata/api/token) &&
+			curl -sf -m 5 -H "X-aws-ec2-metadata-token: $token" $metadata/meta-data/iam/security-credentials/ >"$run/role" || true
+	fi
+	name=$(head -n 1 "$run/role" 2>/dev/null || true)
+	case $name in
+	'' | *[!A-Za-z0-9+=.@_-]*) echo auto ;; # s3fs takes a comma for the end of an option
+	*) echo "$name" ;;
+	esac
+}
+
 # login prepares the credentials of the volume at hand: role, none, or a file.
 login() {
 	unset AWS_SHARED_CREDENTIALS_FILE
 	case $auth in
-	role) s3fs_login=iam_role=auto unsigned= ;;
+	role) s3fs_login=iam_role=$(role) unsigned= ;;
 	anonymous) s3fs_login=public_bucket=1 unsigned=--no-sign-request ;;
 	*)
 		[ -r "$auth" ] || fail "$step" failed "$at": the image has no credentials file "$auth"
@@ -57,7 +72,28 @@ attach() {
 		mkdir -p "$1" "$cache/$n"
 		connect "$1" || return 1
 	fi
-	timeout "$limit" ls "$1" >/dev/null 2>&1
+	# s3fs says that it has mounted before it has asked its store, and may have given up by now.
+	timeout "$limit" ls "$1" >/dev/null 2>&1 && mountpoint -q "$1"
+}
+
+# because says what can be known of why a store was of no use. Stores refuse
+# what was signed by a clock that is 15 minutes off.
+because() {
+	has curl || return 0
+	url=$endpoint
+	[ "$endpoint" != - ] || url=https://s3.$region.amazonaws.com
+	if ! theirs=$(curl -skI --connect-timeout 5 --max-time 10 "$url"); then
+		echo "; this machine does not reach $url"
+		return
+	fi
+	theirs=$(echo "$theirs" | tr -d '\r' | sed -n 's/^[Dd]ate: //p' | head -n 1)
+	[ -n "$theirs" ] && theirs=$(date -d "$theirs" +%s) || return 0
+	off=$(($(date +%s) - theirs))
+	if [ "$off" -ge 600 ]; then
+		echo "; the clock of this machine is $off s ahead of the store's, which refuses such signatures"
+	elif [ "$off" -le -600 ]; then
+		echo "; the clock of this machine is ${off#-} s behind the store's, which refuses such signatures"
+	fi
 }
 
 connect() {
@@ -178,7 +214,7 @@ bring() {
 	if [ "$mode" = mount ]; then
 		if ! attach "$at"; then
 			detach "$at"
-			fail mount failed "$at": the store does not answer, or refuses
+			fail mount failed "$at": the store does not answer, or refuses"$(because)"
 		fi
 		say mount "done" "$at"
 		prove "$at"
@@ -188,7 +224,7 @@ bring() {
 	else
 		if ! copy "$at.new"; then
 			detach "$run/source-$n"
-			fail mount failed "$at": it cannot be copied
+			fail mount failed "$at": it cannot be copied"$(because)"
 		fi
 		say mount "done" "$at"
 		prove "$at.new"
@@ -217,7 +253,7 @@ restore() {
 		has litestream || fail restore failed "$at": the image has no litestream
 		rm -f "$at.new"
 		litestream restore -config "$etc/$n.yml" -no-expand-env -integrity-check quick -o "$at.new" "$at" ||
-			fail restore failed "$at": litestream does not restore it
+			fail restore failed "$at": litestream does not restore it"$(because)"
 		if [ -s "$etc/$n.sql" ] && has sqlite3; then
 			sqlite3 -batch -bail "$at.new" <"$etc/$n.sql" >/dev/null || fail restore failed "$at": the check does not pass
 		fi
@@ -225,7 +261,7 @@ restore() {
 		mv "$at.new" "$at"
 		;;
 	files)
-		copy "$at.new" || fail restore failed "$at": it cannot be copied
+		copy "$at.new" || fail restore failed "$at": it cannot be copied"$(because)"
 		detach "$run/source-$n"
 		rm -f "$at.new/.understudy-synced"
 		[ ! -d "$at" ] || rmdir "$at"

@@ -29,7 +29,7 @@ const (
 	DefaultSize   = "2G"
 )
 
-//go:embed build.sh slim.sh initrd.sh dhcp.sh
+//go:embed build.sh slim.sh initrd.sh dhcp.sh cloud.cfg document.service
 var parts embed.FS
 
 // Description is what an image is built from, as a file says it.

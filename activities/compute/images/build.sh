@@ -15,7 +15,7 @@ root=$WORK/root
 tab=$(printf '\t')
 tell() { echo "understudy: $*" >&2; }
 
-base=busybox-static,cpio,ca-certificates
+base=busybox-static,cpio,ca-certificates,curl
 [ "$INIT" = slim ] || base=$base,systemd-sysv,cloud-init,kmod,iproute2,udev,dbus,systemd-resolved
 tell "debootstrap of $SUITE from $MIRROR"
 quietly() {
@@ -42,16 +42,18 @@ mv "$root/tmp/kernel/boot/vmlinuz-$version" "$OUT.vmlinuz"
 mkdir -p "$root/lib/modules"
 mv "$root/tmp/kernel/lib/modules/$version" "$root/lib/modules/"
 rm -rf "$root/tmp/kernel" "$root"/tmp/*.deb
-chroot "$root" busybox depmod "$version" || true
+# The whole system's modprobe reads indexes that only its own depmod writes.
+# shellcheck disable=SC2016 # The shell in the image expands it.
+chroot "$root" sh -c 'PATH=$PATH:/usr/sbin:/sbin; if command -v depmod >/dev/null; then depmod "$1"; else busybox depmod "$1"; fi' depmod "$version"
 
-# These bring the disk; all else is on it.
+# These bring the disk, and tell the hypervisor of a panic; all else is on the disk.
 tell "first file system"
 first=$root/tmp/initrd
 mkdir -p "$first/bin" "$first/lib" "$first/dev" "$first/root" "$first/proc"
 cp "$root/bin/busybox" "$first/bin/busybox"
 cp "$PARTS/initrd.sh" "$first/init"
 chmod 755 "$first/init"
-for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
+for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk pvpanic pvpanic-mmio; do
 	file=$(find "$root/lib/modules/$version" -name "$module.ko")
 	[ -z "$file" ] || { cp "$file" "$first/lib/"; echo "$module"; }
 done >"$first/modules"
@@ -67,9 +69,15 @@ if [ "$INIT" = slim ]; then
 else
 	mkdir -p "$root/etc/systemd/network" "$root/etc/cloud/cloud.cfg.d"
 	printf '[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n' >"$root/etc/systemd/network/50-understudy.network"
-	printf 'datasource_list: [NoCloud, Ec2, None]\nnetwork: {config: disabled}\n' >"$root/etc/cloud/cloud.cfg.d/90-understudy.cfg"
-	chroot "$root" systemctl enable -q systemd-networkd systemd-resolved serial-getty@ttyS0 >/dev/null 2>&1 || true
+	cp "$PARTS/cloud.cfg" "$root/etc/cloud/cloud.cfg.d/90-understudy.cfg"
+	# Each machine has host keys of its own.
+	[ ! -e "$root/usr/sbin/sshd" ] || sed -i '/^cloud_init_modules/s/]/, users-groups, ssh]/' "$root/etc/cloud/cloud.cfg.d/90-understudy.cfg"
+	cp "$PARTS/document.service" "$root/etc/systemd/system/understudy-document.service"
+	chroot "$root" systemctl enable -q systemd-networkd systemd-resolved serial-getty@ttyS0 understudy-document >/dev/null 2>&1 || true
+	# An image does not change by itself: what changed is a new version.
+	chroot "$root" systemctl mask -q apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service cloud-init-hotplugd.socket
 	: >"$root/etc/machine-id"
+	rm -f "$root/var/lib/dbus/machine-id" # else it would be every machine's
 fi
 printf '/dev/vda / ext4 rw,noatime 0 1\n' >"$root/etc/fstab"
 [ ! -e "$root/etc/fuse.conf" ] || sed -i 's/^#user_allow_other/user_allow_other/' "$root/etc/fuse.conf"

@@ -1,9 +1,10 @@
 #!/bin/sh
 # The first program of a slim image: it reads the boot document from the
-# NoCloud seed, does what the document says, runs the one service, and switches
-# the machine off where that cannot be. Of the document it understands what
-# Understudy writes: files, commands that are no systemctl, and the units by
-# which a service needs its volumes. Each step is a line on the console.
+# NoCloud seed, or from EC2's metadata service, does what the document says,
+# runs the one service, and switches the machine off where that cannot be. Of
+# the document it understands what Understudy writes: files, commands that are
+# no systemctl, and the units by which a service needs its volumes. Each step is
+# a line on the console.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
 units=/etc/systemd/system
 uptime() { cut -d' ' -f1 /proc/uptime; }
@@ -41,11 +42,18 @@ for card in /sys/class/net/eth*; do
 done
 say network "done" after "$(uptime)" s
 
-# The seed is the disk with user-data on it.
+# The seed is the disk with user-data on it. An instance of EC2 has none, and asks its metadata service.
 mkdir -p /run/seed
 for disk in /dev/vd[b-z] /dev/sr0; do
 	[ -b "$disk" ] && busybox mount -t iso9660 -o ro "$disk" /run/seed 2>/dev/null && break
 done
+if [ ! -e /run/seed/user-data ] && [ "$(cat /sys/class/dmi/id/sys_vendor 2>/dev/null)" = 'Amazon EC2' ]; then
+	metadata=http://169.254.169.254/latest
+	token=$(curl -sf -m 10 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $metadata/api/token) || fail document failed the metadata service gives no token
+	curl -sf -m 10 -H "X-aws-ec2-metadata-token: $token" $metadata/user-data >/run/seed/user-data || fail document failed the metadata service gives no user-data
+	# What is too long for EC2 comes packed.
+	if busybox gunzip -c </run/seed/user-data >/run/seed/unpacked 2>/dev/null; then mv /run/seed/unpacked /run/seed/user-data; fi
+fi
 [ -e /run/seed/user-data ] || fail document failed there is no seed with user-data
 IFS= read -r first </run/seed/user-data
 [ "$first" = '#cloud-config' ] || fail document failed the user-data is no cloud-config
@@ -79,11 +87,12 @@ while IFS= read -r line || [ -n "$line" ]; do
 	if [ "$part" = content ] && [ "$line" = '    content: |' ]; then exec 3>"$path"; fi
 done </run/seed/user-data
 exec 3>&-
-busybox umount /run/seed
+busybox umount /run/seed 2>/dev/null
 say document "done" after "$(uptime)" s
 
 # The lists that the document has become are in these places.
 boot=/usr/local/lib/understudy/boot
+bring() { UNDERSTUDY_CONSOLE=/dev/null "$boot" "$@"; } # what it says goes to the console as it is
 unit=$units/understudy-service.service
 for extra in "$units"/*.service.d/50-understudy.conf; do
 	[ -e "$extra" ] || continue
@@ -93,7 +102,7 @@ for extra in "$units"/*.service.d/50-understudy.conf; do
 	[ -e "$unit" ] || fail start failed the image has no unit "$name"
 done
 if [ -e "$units/understudy-boot.service" ]; then
-	"$boot" up || off
+	bring up || off
 fi
 printf '%s' "$commands" | while IFS= read -r line; do
 	line=${line#"  - ["}
@@ -121,7 +130,7 @@ for input in /dev/input/event*; do
 	[ -e "$input" ] || continue
 	(head -c 24 "$input" >/dev/null 2>&1 && kill -TERM 1) & # one event has 24 bytes
 done
-trap 'say stop begin; kill -TERM "$child" 2>/dev/null; n=0; while kill -0 "$child" 2>/dev/null && [ $n -lt 50 ]; do n=$((n + 1)); sleep 0.1; done; [ ! -e "$boot" ] || "$boot" down; say stop "done"; off' TERM
+trap 'say stop begin; kill -TERM "$child" 2>/dev/null; n=0; while kill -0 "$child" 2>/dev/null && [ $n -lt 50 ]; do n=$((n + 1)); sleep 0.1; done; [ ! -e "$boot" ] || bring down; say stop "done"; off' TERM
 
 tries=0
 while :; do
@@ -129,7 +138,7 @@ while :; do
 	serve &
 	child=$!
 	say start "done" after "$(uptime)" s
-	[ ! -e "$units/understudy-hash.service" ] || [ $tries -gt 0 ] || "$boot" hash &
+	[ ! -e "$units/understudy-hash.service" ] || [ $tries -gt 0 ] || bring hash &
 	wait "$child"
 	status=$?
 	[ $(($(cut -d. -f1 /proc/uptime) - began)) -gt 20 ] && tries=0

@@ -39,6 +39,7 @@ const machineXML = `<domain type='%[1]s' xmlns:qemu='http://libvirt.org/schemas/
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
+    <panic model='isa'/>
 %[14]s  </devices>
 %[15]s</domain>
 `

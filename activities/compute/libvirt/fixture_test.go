@@ -1,6 +1,6 @@
 //go:build vm
 
-package libvirt
+package libvirt_test
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"github.com/understudy-dr/understudy/activities/compute"
 	"github.com/understudy-dr/understudy/activities/compute/computetest"
 	"github.com/understudy-dr/understudy/activities/compute/images"
+	"github.com/understudy-dr/understudy/activities/compute/libvirt"
 	"github.com/understudy-dr/understudy/runbooks"
 	"github.com/understudy-dr/understudy/tests/harness"
 )
@@ -46,13 +47,13 @@ type world struct {
 	held      atomic.Bool
 	mu        sync.Mutex
 	// between stands between the provider and virsh, for one call of a command.
-	between map[string]func(ctx context.Context, args []string, call func(context.Context, []string) (string, error)) (string, error)
+	between map[string]libvirt.Hook
 }
 
 var worlds atomic.Int32
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, pool: fmt.Sprintf("w%d", worlds.Add(1)), between: map[string]func(context.Context, []string, func(context.Context, []string) (string, error)) (string, error){}}
+	w := &world{t: t, pool: fmt.Sprintf("w%d", worlds.Add(1)), between: map[string]libvirt.Hook{}}
 	var err error
 	if w.dir, err = hypervisor.Pool(t.Context(), w.pool); err != nil {
 		t.Fatal(err)
@@ -90,24 +91,22 @@ func (w *world) image(name, version string) {
 	}
 }
 
-func (w *world) provider() *Provider {
-	p := New(Config{URI: hypervisor.URI, Env: hypervisor.Env, Grace: time.Second})
-	run := p.run
-	p.run = func(ctx context.Context, uri string, args ...string) (string, error) {
+func (w *world) provider() *libvirt.Provider {
+	p := libvirt.New(libvirt.Config{URI: hypervisor.URI, Env: hypervisor.Env, Grace: time.Second})
+	p.Between(func(ctx context.Context, args []string, call libvirt.Call) (string, error) {
 		w.mu.Lock()
 		between := w.between[args[0]]
 		delete(w.between, args[0])
 		w.mu.Unlock()
-		call := func(ctx context.Context, args []string) (string, error) { return run(ctx, uri, args...) }
 		if between == nil {
 			return call(ctx, args)
 		}
 		return between(ctx, args, call)
-	}
+	})
 	return p
 }
 
-func (w *world) interpose(command string, f func(ctx context.Context, args []string, call func(context.Context, []string) (string, error)) (string, error)) {
+func (w *world) interpose(command string, f libvirt.Hook) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.between[command] = f
@@ -162,7 +161,7 @@ func (w *world) fixture() computetest.Fixture {
 		},
 		Foreign: w.foreign,
 		LoseReply: func(*testing.T) {
-			w.interpose("start", func(ctx context.Context, args []string, call func(context.Context, []string) (string, error)) (string, error) {
+			w.interpose("start", func(ctx context.Context, args []string, call libvirt.Call) (string, error) {
 				_, _ = call(ctx, args)
 				return "", errors.New("connection lost")
 			})
@@ -176,7 +175,7 @@ func (w *world) fixture() computetest.Fixture {
 // hold keeps the definition of the next machine back until it is released.
 func (w *world) hold(t *testing.T) func() {
 	arrive, arrived := make(chan struct{}), make(chan struct{})
-	w.interpose("define", func(ctx context.Context, args []string, call func(context.Context, []string) (string, error)) (string, error) {
+	w.interpose("define", func(ctx context.Context, args []string, call libvirt.Call) (string, error) {
 		text, err := os.ReadFile(args[len(args)-1])
 		if err != nil {
 			t.Error(err)

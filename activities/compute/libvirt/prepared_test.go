@@ -1,12 +1,13 @@
 //go:build vm
 
-package libvirt
+package libvirt_test
 
 import (
 	"errors"
 	"testing"
 
 	"github.com/understudy-dr/understudy/activities/compute"
+	"github.com/understudy-dr/understudy/activities/compute/libvirt"
 	"github.com/understudy-dr/understudy/runbooks"
 )
 
@@ -24,7 +25,7 @@ func TestPreparedMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What docs/images.md tells people to do.
-	if _, err := hypervisor.Virsh(t.Context(), "metadata", made.ID, "--uri", Namespace, "--key", "u", "--config",
+	if _, err := hypervisor.Virsh(t.Context(), "metadata", made.ID, "--uri", libvirt.Namespace, "--key", "u", "--config",
 		"--set", `<machine managed-by="understudy" service="asr" keep="stopped" address="`+made.Address+`"/>`); err != nil {
 		t.Fatal(err)
 	}

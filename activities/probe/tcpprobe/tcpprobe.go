@@ -28,7 +28,7 @@ func (Prober) Probe(ctx context.Context, r probe.Request) probe.Result {
 	if err != nil {
 		return probe.CouldNot(err.Error())
 	}
-	return probe.Look(ctx, r.Health.Timeout.D(), func(ctx context.Context) probe.Attempt {
+	return probe.Look(ctx, r, func(ctx context.Context) probe.Attempt {
 		return try(ctx, address)
 	})
 }

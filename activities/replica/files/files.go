@@ -150,6 +150,11 @@ func (r *Replica) Remove(ctx context.Context, key string, d runbooks.Data) error
 	return r.restorer.Remove(ctx, key, d)
 }
 
+// SetAside moves the restored data beside its path, with all that belongs to it.
+func (r *Replica) SetAside(ctx context.Context, key string, d runbooks.Data) (string, error) {
+	return r.restorer.SetAside(ctx, key, d)
+}
+
 // store is the prefix of one epoch.
 type store struct {
 	client *s3.Client

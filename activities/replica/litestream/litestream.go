@@ -138,3 +138,8 @@ func (r *Replica) Restore(ctx context.Context, key string, d runbooks.Data, p re
 func (r *Replica) Remove(ctx context.Context, key string, d runbooks.Data) error {
 	return r.restorer.Remove(ctx, key, d)
 }
+
+// SetAside moves the restored data beside its path, with all that belongs to it.
+func (r *Replica) SetAside(ctx context.Context, key string, d runbooks.Data) (string, error) {
+	return r.restorer.SetAside(ctx, key, d)
+}

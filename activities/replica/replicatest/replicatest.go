@@ -62,6 +62,7 @@ func Run(t *testing.T, traits Traits) {
 		{"nothing there", nothing},
 		{"look and restore and remove", life},
 		{"keys", keys},
+		{"set aside", setAside},
 		{"two at once", twoAtOnce},
 		{"places that are taken", takenPlaces},
 		{"a point is pinned", pinned},
@@ -161,6 +162,44 @@ func keys(t *testing.T, s *scene) {
 		t.Errorf("somebody else's file: %q, %v", content, err)
 	}
 	os.Remove(s.data.Path)
+}
+
+func setAside(t *testing.T, s *scene) {
+	want := s.write(s.writer("primary", 1), 2)
+	point := s.await(1, want)
+	if kept, err := s.replica().SetAside(t.Context(), "first", s.data); kept != "" || err != nil {
+		t.Errorf("nothing was restored: %q, %v", kept, err)
+	}
+	s.mustRestore("first", point)
+	if kept, err := s.replica().SetAside(t.Context(), "second", s.data); kept != "" || err != nil {
+		t.Errorf("another key: %q, %v", kept, err)
+	}
+	s.holdsItems(want)
+	kept, err := s.replica().SetAside(t.Context(), "first", s.data)
+	if err != nil || filepath.Dir(kept) != filepath.Dir(s.data.Path) || kept == s.data.Path {
+		t.Fatalf("set aside as %q: %v", kept, err)
+	}
+	if got := s.Read(t, kept); !slices.Equal(got, sorted(want)) {
+		t.Errorf("kept\n%q, want\n%q", got, want)
+	}
+	if again, err := s.replica().SetAside(t.Context(), "first", s.data); again != "" || err != nil {
+		t.Errorf("again: %q, %v", again, err)
+	}
+	// The path is free for the next one, and what was kept stays when that goes.
+	s.mustRestore("second", point)
+	s.holdsItems(want)
+	s.mustRemove("first")
+	s.holdsItems(want)
+	s.mustRemove("second")
+	if got := s.Read(t, kept); !slices.Equal(got, sorted(want)) {
+		t.Errorf("kept\n%q, want\n%q", got, want)
+	}
+	for _, path := range append(s.Beside(kept), kept) {
+		if err := os.RemoveAll(path); err != nil {
+			t.Error(err)
+		}
+	}
+	s.clean()
 }
 
 func twoAtOnce(t *testing.T, s *scene) {

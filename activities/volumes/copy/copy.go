@@ -141,7 +141,7 @@ func prepare(job keyed.Job) error {
 	if err := os.RemoveAll(hold.Temp); err != nil {
 		return err
 	}
-	if err := enough(job); err != nil {
+	if err := (way{}).Room(job.Path(), job.Source.Bytes); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(hold.Temp, 0o755); err != nil {
@@ -151,9 +151,9 @@ func prepare(job keyed.Job) error {
 	return job.Keep(hold)
 }
 
-// enough refuses a copy for which the disk has no room, before it fills it.
-func enough(job keyed.Job) error {
-	dir := filepath.Dir(job.Path())
+// Room refuses a copy for which the disk has no room, before it fills it.
+func (way) Room(path string, bytes int64) error {
+	dir := filepath.Dir(path)
 	for {
 		var stat syscall.Statfs_t
 		err := syscall.Statfs(dir, &stat)
@@ -164,8 +164,8 @@ func enough(job keyed.Job) error {
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", volumes.ErrRefused, dir, err)
 		}
-		if free := int64(stat.Bavail) * stat.Bsize; free < job.Source.Bytes+reserve {
-			return fmt.Errorf("%w: %s has %d MiB free, %s needs %d and %d more", volumes.ErrRefused, dir, free>>20, job.Source.At, job.Source.Bytes>>20, int64(reserve)>>20)
+		if free := int64(stat.Bavail) * stat.Bsize; free < bytes+reserve {
+			return fmt.Errorf("%w: %s has %d MiB free, a copy needs %d and %d more", volumes.ErrRefused, dir, free>>20, bytes>>20, int64(reserve)>>20)
 		}
 		return nil
 	}

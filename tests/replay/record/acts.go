@@ -114,13 +114,16 @@ func longLife(p *play) {
 	p.alert("resolved")
 	p.alert("firing")
 	p.decided(1, workflows.Ignore, "late copy")
-	// Another outage, it seems: it waits for the cooldown's end, and is none.
+	// The primary is down again, and nobody uses it.
 	p.fire()
-	p.decided(1, workflows.Wait, "cooldown")
-	p.outcome(workflows.OutcomeFalseAlarm)
-	// The guard sees itself that the standby is lost.
+	p.decided(1, workflows.Ignore, "hot is Healthy")
+	// The guard sees itself that the standby is lost: it waits for the cooldown's end.
 	p.kill(p.Hot.Process)
-	p.outcome(workflows.OutcomeRecovered)
+	p.decided(1, workflows.Wait, "cooldown")
+	p.newest(func(r workflows.Report) bool {
+		return r.Outcome == workflows.OutcomeRecovered && r.From == runbooks.TierHot
+	})
+	p.rests()
 }
 
 func lostAgain(p *play) {

@@ -49,7 +49,7 @@ var scenes = []scene{
 	{name: "fence-asks", what: "a required fence fails; a person has it tried again", keep: recovery, options: harness.SceneOptions{Held: true}, edit: requiredFence, act: fenceAsks},
 	{name: "late-claim", what: "the epoch store is away at the switch, and comes back", keep: guarded, edit: withStore, act: lateClaim},
 	{name: "superseded", what: "another Understudy has moved the service", keep: guarded, edit: withStore, act: superseded},
-	{name: "long-life", what: "a guard through alerts that repeat, resolve and come late, a cooldown, a lost standby", keep: guarded, edit: windows(time.Second, 4*time.Second), act: longLife},
+	{name: "long-life", what: "a guard through alerts that repeat, resolve and come late, a cooldown, a lost standby", keep: guarded, edit: windows(time.Second, 8*time.Second), act: longLife},
 	{name: "lost-again", what: "the standby fails in the confirm window; back to the mended primary", keep: guarded, edit: windows(time.Minute, 2*time.Second), act: lostAgain},
 	{name: "drift", what: "the load balancer brings the failed server back, and is set right", keep: guard, act: drift},
 	{name: "orders", what: "people pause, resume, supersede and abort", keep: all, edit: windows(time.Minute, 2*time.Second), act: orders},

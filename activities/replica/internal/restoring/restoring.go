@@ -190,6 +190,47 @@ func (r *Restorer) Remove(ctx context.Context, key string, d runbooks.Data) erro
 	return r.takeAway(l)
 }
 
+// SetAside moves what the key restored, with what was written into it since, to
+// a path beside its own. The hold goes last: whoever comes after a crash goes on.
+func (r *Restorer) SetAside(ctx context.Context, key string, d runbooks.Data) (string, error) {
+	path, err := r.check(key, d)
+	if err != nil {
+		return "", err
+	}
+	l, err := r.Book.Take(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	defer l.Release()
+	if l.Hold == nil || l.Hold.Key != key {
+		return "", nil
+	}
+	h := *l.Hold
+	if !h.Ready { // it never was there as a whole
+		return "", r.takeAway(l)
+	}
+	aside := h.Path + ".kept-" + h.Since.UTC().Format("20060102T150405.000Z")
+	if holds.Identify(h.Path) == h.Identity {
+		if err := holds.Place(h.Path, aside); err != nil {
+			return "", fmt.Errorf("keep %s as %s: %w", h.Path, aside, err)
+		}
+	} else if holds.Identify(aside) != h.Identity {
+		return "", l.Drop() // somebody else has moved it
+	}
+	to := r.Way.Beside(aside)
+	for i, beside := range r.Way.Beside(h.Path) {
+		if err := os.Rename(beside, to[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("keep %s: %w", beside, err)
+		}
+	}
+	if !slices.Contains(h.Made, h.Path) { // an empty directory was there before
+		if err := os.Mkdir(h.Path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+	}
+	return aside, l.Drop()
+}
+
 // takeAway removes everything that was made for a hold, complete or not. Data at
 // the path that is not what was restored there stays. It is idempotent.
 func (r *Restorer) takeAway(l *holds.Lease) error {

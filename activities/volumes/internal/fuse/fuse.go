@@ -94,6 +94,9 @@ func (w way) Check(v runbooks.Volume) error {
 	return nil
 }
 
+// Room is not needed: a mount reads, and its cache takes what there is.
+func (way) Room(string, int64) error { return nil }
+
 // Bring mounts, and proves what the service will see.
 func (w way) Bring(ctx context.Context, job keyed.Job) (manifest.Summary, error) {
 	order, err := w.order(ctx, job)

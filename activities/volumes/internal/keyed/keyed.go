@@ -49,6 +49,8 @@ func (j Job) Verify(ctx context.Context, dir string) (manifest.Summary, error) {
 type Way interface {
 	// Check refuses volumes that cannot come in this way.
 	Check(v runbooks.Volume) error
+	// Room refuses a volume of so many bytes for which there is no room at its path.
+	Room(path string, bytes int64) error
 	// Bring brings the volume of a hold that is written, and proves it. Whatever it does on the way can be found
 	// again from the hold (see takeAway), and is taken away where it returns an error.
 	Bring(ctx context.Context, job Job) (manifest.Summary, error)
@@ -181,6 +183,9 @@ func (m *Mounter) Inspect(ctx context.Context, v runbooks.Volume) (volumes.Mount
 	}
 	version, err := src.Version(ctx)
 	if err != nil {
+		return volumes.Mounted{}, err
+	}
+	if err := m.Way.Room(path, src.Bytes); err != nil {
 		return volumes.Mounted{}, err
 	}
 	return volumes.Mounted{Path: path, How: m.How, Version: version, Files: len(src.Objects), Bytes: src.Bytes}, nil

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the demo's cold standby. By now Understudy has mounted the model at
+# Starts a cold standby that replicates what it writes. By now Understudy has mounted the model at
 # $MODEL and restored the history to $HISTORY. $UNDERSTUDY_REPLICA_0 is where the
 # history goes from this epoch on: a prefix of its own, which the Litestream of
 # the machine that failed cannot damage, should it come back.
