@@ -108,7 +108,7 @@ func (a *Activities) AwaitReady(ctx context.Context, in AwaitReadyInput) (ReadyR
 		}
 		if step, failed := watch.failed(); failed {
 			out.Timing = out.Timing.end()
-			return out, classify(fmt.Errorf("%w: step %s of its boot failed: %s", errMachineLost, step.Name, step.Detail))
+			return out, classify(fmt.Errorf("%w: step %s failed: %s", errMachineLost, step.Name, step.Detail))
 		}
 		if !pause(ctx, in.Until, bootEvery) {
 			out.Timing = out.Timing.end()

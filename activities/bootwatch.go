@@ -200,7 +200,7 @@ func (w *bootWatch) so(ctx context.Context, why string) string {
 		case last.State == compute.BootFailed && strings.Contains(why, last.Detail):
 			return why
 		case last.State == compute.BootFailed:
-			return fmt.Sprintf("%s; step %s of its boot failed: %s", why, last.Name, last.Detail)
+			return fmt.Sprintf("%s; step %s failed: %s", why, last.Name, last.Detail)
 		default:
 			return fmt.Sprintf("%s; its boot came as far as: %s", why, last)
 		}

@@ -138,11 +138,11 @@ func TestABootThatFailsSaysWhy(t *testing.T) {
 		want   []string
 		not    string
 	}{
-		"a step fails, and the machine stays on": {&guest{lines: failing}, nil, time.Minute, []string{"step verify of its boot failed: /m: model.pt has 3 bytes"}, ""},
+		"a step fails, and the machine stays on": {&guest{lines: failing}, nil, time.Minute, []string{"step verify failed: /m: model.pt has 3 bytes"}, ""},
 		"it switches itself off": {&guest{lines: failing, ends: compute.Gone, detail: "its own reason"}, nil, time.Minute,
-			[]string{"step verify of its boot failed: /m: model.pt has 3 bytes"}, ""},
+			[]string{"step verify failed: /m: model.pt has 3 bytes"}, ""},
 		"the provider has said it already": {&guest{lines: failing[1:], ends: compute.Gone, detail: "off; step verify failed: /m: model.pt has 3 bytes, the manifest says 4"}, nil, time.Minute,
-			[]string{"/m: model.pt has 3 bytes"}, "; step verify of its boot"},
+			[]string{"/m: model.pt has 3 bytes"}, "; step verify failed: /m: model.pt has 3 bytes, the manifest says 4; step verify"},
 		"it hangs in a step": {&guest{lines: []string{"understudy: step mount begin /m from s3://m/m"}}, nil, 2 * time.Second,
 			[]string{"not ready in time", "its boot came as far as: mount begin /m from s3://m/m"}, ""},
 		"a prepared one shows an earlier boot": {&guest{lines: failing}, func(r *compute.Ref) { r.Placement.Instance = "asr-1" }, 3 * time.Second, []string{"not ready in time"}, ""},

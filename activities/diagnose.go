@@ -72,7 +72,9 @@ func (a *Activities) askBalancer(ctx context.Context, in DiagnoseInput) (*traffi
 	}
 	front := make(chan probe.Result, 1)
 	if checks := in.Traffic.Kind == "haproxy"; !checks {
-		go func() { front <- a.Prober.Probe(ctx, probe.Request{URL: in.Traffic.Front, Health: in.Health, Once: in.Once}) }()
+		go func() {
+			front <- a.Prober.Probe(ctx, probe.Request{URL: in.Traffic.Front, Health: in.Health, Once: in.Once})
+		}()
 	}
 	balancer, err := a.Balancers(in.Traffic)
 	if err != nil {

@@ -150,7 +150,7 @@ func TestABootThatFailsIsReasonForTheNextTier(t *testing.T) {
 	w := bootWorld("understudy: step mount begin /m from s3://m", "understudy: step verify failed /m: model.pt is missing")
 	setup, _ := whereBoots(t, w)
 	r := w.recover(t, setup)
-	if rec := recordOf(t, r, runbooks.StepLoad); rec.State != Failed || !strings.Contains(rec.Reason, "step verify of its boot failed: /m: model.pt is missing") {
+	if rec := recordOf(t, r, runbooks.StepLoad); rec.State != Failed || !strings.Contains(rec.Reason, "step verify failed: /m: model.pt is missing") {
 		t.Errorf("%+v", rec)
 	}
 	nothingLeft(t, w)

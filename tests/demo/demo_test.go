@@ -22,9 +22,10 @@ const marker = "UNDERSTUDY_DEMO_UNDER_TEST="
 
 // endings are the last lines of a demo that ended well.
 var endings = []*regexp.Regexp{
-	regexp.MustCompile(`^  Batch=\d+/\d+ failed=0 quarantined=0 resumed=2 redone=\d+\.\ds output=identical$`),
+	regexp.MustCompile(`^  Batch=\d+/\d+ failed=0 quarantined=0 resumed=[23] redone=\d+\.\ds output=identical$`),
 	regexp.MustCompile(`^  Outcome=recovered Tier=hot RTO=\d+\.\d\ds own=\d+\.\d\ds failed=\d+/\d+ recovery=demo-\d+$`),
 	regexp.MustCompile(`^  Outcome=recovered Tier=cold RTO=\d+\.\d\ds RPO=\d+\.\d\ds own=\d+\.\d\ds failed=\d+/\d+ recovery=demo-\d+$`),
+	regexp.MustCompile(`^  Outcome=home Tier=primary pause=\d+\.\d\ds rows=(\d+)/(\d+) failed=\d+/\d+ recovery=demo-\d+$`),
 }
 
 // demo prepares a run of the program in a pipe.

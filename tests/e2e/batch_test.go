@@ -46,7 +46,6 @@ type batchScene struct {
 // setBatchScene starts a scene. The recording with the name in killer is the last one.
 func setBatchScene(t *testing.T, items int, killer string, o harness.SceneOptions) *batchScene {
 	t.Helper()
-	abreast(t)
 	s := &batchScene{t: t, items: items, store: harnesstest.MinIO(t, "batches", "audio")}
 	o.Edit = func(r *runbooks.Runbook, site *runbooks.Site) {
 		r.Batches = &runbooks.Batches{Store: "s3://batches/fun-asr", Concurrency: batchLanes}
@@ -182,6 +181,7 @@ func (s *batchScene) runner(job string) *exec.Cmd {
 // own machine's runner, which is stopped at that moment. Both go on at the hot
 // standby. Then Understudy dies, with its engine, in the middle of another one.
 func TestBatchesOutliveServerRunnerAndUnderstudy(t *testing.T) {
+	abreast(t)
 	s := setBatchScene(t, 14, "", harness.SceneOptions{})
 	s.submit("undisturbed")
 	undisturbed := s.finished("undisturbed")
@@ -251,6 +251,7 @@ func TestBatchesOutliveServerRunnerAndUnderstudy(t *testing.T) {
 // Temporal dies in the middle of a batch, in a process of its own: what is in
 // flight goes on without it, and the batch is whole.
 func TestABatchOutlivesTemporal(t *testing.T) {
+	abreast(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*patience) // the engine may have to be built
 	defer cancel()
 	engine, err := harness.Engine(ctx, t.TempDir())
@@ -275,6 +276,7 @@ func TestABatchOutlivesTemporal(t *testing.T) {
 // and the ladder does not climb because of it: the server's own supervisor
 // brings it back each time.
 func TestKillerOfServersIsQuarantined(t *testing.T) {
+	abreast(t)
 	s := setBatchScene(t, 6, "killer.wav", harness.SceneOptions{PrimaryArgs: []string{"--fault", `{"mode":"crash-mid","file":"killer"}`}})
 	over := make(chan struct{})
 	var deaths atomic.Int64

@@ -46,7 +46,8 @@ func TestResolvedBeforeTheSwitch(t *testing.T) {
 	abreast(t)
 	s := setScene(t, harness.SceneOptions{Held: true})
 	before := balancer(t, s)
-	occupied := transcribing(t, s.Hot.URL, long(t, 20)) // it holds the standby's canary up
+	suffer(t, s.Hot, held)
+	occupied := transcribing(t, s.Hot.URL, long(t, 1)) // it holds the standby's canary up
 	eventually(t, func(context.Context) error {
 		if seen := stats(t, s.Hot); seen.Requests[heard] != 1 {
 			return fmt.Errorf("%+v", seen)
@@ -62,6 +63,7 @@ func TestResolvedBeforeTheSwitch(t *testing.T) {
 	suffer(t, s.Primary, well)
 	alert(t, s.Understudy, "resolved", since)
 	guard(t, s.Understudy, func(g workflows.GuardState) bool { return len(g.Seen) == 1 && g.Seen[0].Resolved })
+	suffer(t, s.Hot, well)
 	if o := <-occupied; o.err != nil {
 		t.Fatal(o.err)
 	}

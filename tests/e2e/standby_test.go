@@ -16,6 +16,7 @@ import (
 var (
 	wrong = stage.Fault{Mode: stage.Wrong}
 	well  = stage.Fault{Mode: stage.None}
+	held  = stage.Fault{Mode: stage.Hold, File: "long.wav"}
 )
 
 // A standby that must not be used gets no traffic, or has it taken away where

@@ -62,7 +62,8 @@ func TestAHeldStandbyIsProvenBeforeItServes(t *testing.T) {
 			callers.answers(t, 20)
 
 			// Somebody's long recording holds up the canary, so that there is time to look.
-			occupied := transcribing(t, s.Hot.URL, long(t, 20))
+			suffer(t, s.Hot, held)
+			occupied := transcribing(t, s.Hot.URL, long(t, 1))
 			eventually(t, func(context.Context) error {
 				if seen := stats(t, s.Hot); seen.Requests[heard] != 1 {
 					return fmt.Errorf("the standby is not occupied: %+v", seen)
@@ -82,13 +83,14 @@ func TestAHeldStandbyIsProvenBeforeItServes(t *testing.T) {
 			callers.asks(t, 3)
 			seen := stats(t, s.Hot)
 			if seen.Inferences != 0 {
-				t.Fatalf("the recording was not long enough to look meanwhile: %+v", seen)
+				t.Fatalf("the recording did not hold the canary up: %+v", seen)
 			}
 			for path := range seen.Requests {
 				if !slices.Contains([]string{"/health", "/version", heard}, path) {
 					t.Errorf("the standby was asked for %s before it was proven: %v", path, seen.Requests)
 				}
 			}
+			suffer(t, s.Hot, well)
 			if o := <-occupied; o.err != nil {
 				t.Fatal(o.err)
 			}

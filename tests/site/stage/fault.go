@@ -27,13 +27,16 @@ const (
 	Wrong Mode = "wrong"
 	// Slow answers after the delay; an inference holds the engine meanwhile.
 	Slow Mode = "slow"
+	// Hold lets an inference wait, and hold the engine, until there is another fault or none: somebody's recording that
+	// is as long as a test needs it to be, on a machine however busy.
+	Hold Mode = "hold"
 	// Error answers 503.
 	Error Mode = "error"
 	// NotReady has the health check show that not the right model is loaded.
 	NotReady Mode = "not-ready"
 )
 
-var modes = []Mode{None, Crash, CrashMid, Hang, Wrong, Slow, Error, NotReady}
+var modes = []Mode{None, Crash, CrashMid, Hang, Wrong, Slow, Hold, Error, NotReady}
 
 // Fault is what a server shall suffer.
 type Fault struct {
@@ -79,12 +82,35 @@ func (f Fault) begun() bool { return f.After == 0 && f.File == "" }
 type faults struct {
 	mu    sync.Mutex
 	fault Fault
+	// changed is closed when the fault is another one; nil while nobody waits.
+	changed chan struct{}
 }
 
 func (f *faults) set(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fault = fault
+	if f.changed != nil {
+		close(f.changed)
+		f.changed = nil
+	}
+}
+
+// awaitEnd waits until no fault of the mode is on.
+func (f *faults) awaitEnd(mode Mode) {
+	for {
+		f.mu.Lock()
+		if f.fault.Mode != mode {
+			f.mu.Unlock()
+			return
+		}
+		if f.changed == nil {
+			f.changed = make(chan struct{})
+		}
+		changed := f.changed
+		f.mu.Unlock()
+		<-changed
+	}
 }
 
 func (f *faults) get() Fault {

@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"testing"
 )
 
@@ -53,5 +55,32 @@ func TestFaultsBeginWhenTold(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAHeldInferenceHoldsTheEngine(t *testing.T) {
+	s := New(Options{})
+	s.Suffer(Fault{Mode: Hold, File: "long"})
+	order := make(chan string, 2)
+	infer := func(file string) {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		if _, err := s.Infer(httptest.NewRecorder(), r, file, func() error { order <- file; return nil }); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	go infer("long.wav")
+	for s.engine.TryLock() { // until the held one has it
+		s.engine.Unlock()
+	}
+	go infer("short.wav")
+	s.Suffer(Fault{Mode: Hold, File: "longer"}) // still held
+	select {
+	case file := <-order:
+		t.Fatalf("%s was heard while the engine was held", file)
+	default:
+	}
+	s.Suffer(Fault{Mode: None})
+	if first, second := <-order, <-order; first != "long.wav" || second != "short.wav" {
+		t.Errorf("first %s, then %s", first, second)
 	}
 }

@@ -80,6 +80,8 @@ func (s *Stage) Infer(w http.ResponseWriter, r *http.Request, file string, infer
 		return fault, ErrAnswered
 	}
 	switch fault.Mode {
+	case Hold:
+		s.faults.awaitEnd(Hold)
 	case Crash:
 		os.Exit(1)
 	case CrashMid:
