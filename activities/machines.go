@@ -104,6 +104,7 @@ func (a *Activities) ReleaseMachine(ctx context.Context, in ReleaseMachineInput)
 	}
 	appears := out.Started.Add(in.Appear.D())
 	until := out.Started.Add(releaseWithin + in.Appear.D())
+	removed := false
 	for {
 		m, err := provider.Describe(ctx, in.Machine)
 		switch {
@@ -114,7 +115,8 @@ func (a *Activities) ReleaseMachine(ctx context.Context, in ReleaseMachineInput)
 			}
 		case errors.Is(err, compute.ErrForeign), errors.Is(err, compute.ErrRefused):
 			return out, classify(err)
-		case err == nil && (m.State == compute.Gone || (in.Stop || m.Kept()) && m.State == compute.Stopped):
+		// One that ended by itself may have left behind what was made for it, such as its disk.
+		case err == nil && (m.State == compute.Gone && (in.Stop || removed) || (in.Stop || m.Kept()) && m.State == compute.Stopped):
 			out.Confirmed, out.Timing = fmt.Sprintf("%s is %s", m.ID, m.State), out.Timing.end()
 			return out, nil
 		case err == nil && m.State != compute.Stopping:
@@ -124,9 +126,11 @@ func (a *Activities) ReleaseMachine(ctx context.Context, in ReleaseMachineInput)
 			if in.Stop {
 				act = provider.Stop
 			}
-			if err := act(ctx, ref); errors.Is(err, compute.ErrForeign) || errors.Is(err, compute.ErrRefused) {
+			err := act(ctx, ref)
+			if errors.Is(err, compute.ErrForeign) || errors.Is(err, compute.ErrRefused) {
 				return out, classify(err)
 			}
+			removed = removed || err == nil
 		}
 		if !pause(ctx, until, bootEvery) {
 			return out, classify(late(ctx, fmt.Errorf("the machine is not seen to be off: %s", stateText(m, err))))
