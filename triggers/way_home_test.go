@@ -36,7 +36,9 @@ func TestTheWayHomeIsShownFirst(t *testing.T) {
 		t.Errorf("%+v", w.Data)
 	}
 	// Where no data moves, nobody waits.
-	s.Set("asr", func(g *workflows.GuardState) { g.Active, g.DataKnown, g.Running = "hot", false, &workflows.Running{Epoch: 42} })
+	s.Set("asr", func(g *workflows.GuardState) {
+		g.Active, g.DataKnown, g.Running = "hot", false, &workflows.Running{Epoch: 42}
+	})
 	w = triggers.WayHome{}
 	s.get("/api/v1/services/asr/failback", &w)
 	if w.Pauses || len(w.Data) > 0 || !strings.Contains(w.Refused, "epoch 42 is running") {

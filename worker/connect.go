@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	sdkotel "go.temporal.io/sdk/contrib/opentelemetry"
 	"go.temporal.io/sdk/log"
+	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/understudy-dr/understudy/worker/embedded"
 	"github.com/understudy-dr/understudy/workflows"
@@ -43,6 +44,8 @@ func connect(ctx context.Context, c Config, log_ *slog.Logger, meter metric.Mete
 	options.Logger = log.NewStructuredLogger(log_.With("component", "sdk"))
 	options.MetricsHandler = sdkotel.NewMetricsHandler(sdkotel.MetricsHandlerOptions{Meter: meter})
 	options.Identity = identity()
+	// Without a word on it the SDK hashes the whole program at each start, which is half of the time that a start takes.
+	sdkworker.SetBinaryChecksum("understudy " + c.Version)
 	e := &engine{namespace: options.Namespace}
 	if !clustered(options) {
 		e.embedded, err = embedded.Start(ctx, embedded.Options{

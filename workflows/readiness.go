@@ -38,6 +38,9 @@ type ReadinessState struct {
 	CanaryAt time.Time            `json:"canary_at,omitzero"`
 	// Looks counts since the beginning; it numbers the news as well.
 	Looks int64 `json:"looks"`
+	// Untold are findings of a look that a change led to: people know of what has just happened, and are told only of
+	// what is still so at the next look.
+	Untold []activities.Finding `json:"untold,omitempty"`
 }
 
 // Failing are the findings because of which a recovery would fail, of one tier,
@@ -63,9 +66,6 @@ func notable(f activities.Finding) bool {
 // merge takes new findings over: what was found before keeps its since. It
 // returns what is new, and what is mended, of those that people are told of.
 func (s *ReadinessState) merge(now time.Time, found []activities.Finding) (worse, better []activities.Finding) {
-	same := func(a, b activities.Finding) bool {
-		return a.Tier == b.Tier && a.Check == b.Check && a.About == b.About && a.Level == b.Level
-	}
 	for i := range found {
 		known := slices.IndexFunc(s.Findings, func(old activities.Finding) bool { return same(old, found[i]) })
 		found[i].Since = now
@@ -110,7 +110,8 @@ func Readiness(ctx workflow.Context, s ReadinessState) error {
 		_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
 			Timeout: pause, TimerOptions: workflow.TimerOptions{Summary: "until the next look"},
 		}, func() bool { return asked > 0 || changed.Len() > 0 })
-		if err == nil && asked == 0 && changed.Len() > 0 {
+		quiet := err == nil && asked == 0 && changed.Len() > 0
+		if quiet {
 			err = workflow.Sleep(ctx, readySettles)
 		}
 		if err != nil {
@@ -119,7 +120,7 @@ func Readiness(ctx workflow.Context, s ReadinessState) error {
 		for changed.ReceiveAsync(nil) { // all of it is seen by the look that comes now
 		}
 		served := asked
-		s.look(ctx, served > 0)
+		s.look(ctx, served > 0, quiet && served == 0)
 		asked -= served
 		pause = readyEvery
 	}
@@ -142,8 +143,32 @@ func (s *ReadinessState) blind(now time.Time, why string) {
 	s.Findings = append(s.Findings, f)
 }
 
+// later keeps what a quiet look found for the next look to tell, and adds to
+// any other look what is untold and still so. What nobody was told of is not
+// told when it is mended.
+func (s *ReadinessState) later(worse, better []activities.Finding, quiet bool) (tellWorse, tellBetter []activities.Finding) {
+	better = slices.DeleteFunc(better, func(f activities.Finding) bool {
+		return slices.ContainsFunc(s.Untold, func(untold activities.Finding) bool { return same(untold, f) })
+	})
+	for _, f := range s.Untold {
+		if slices.ContainsFunc(s.Findings, func(now activities.Finding) bool { return same(now, f) }) {
+			worse = append(worse, f)
+		}
+	}
+	s.Untold = nil
+	if quiet {
+		s.Untold, worse = worse, nil
+	}
+	return worse, better
+}
+
+// same reports whether two findings are about one thing.
+func same(a, b activities.Finding) bool {
+	return a.Tier == b.Tier && a.Check == b.Check && a.About == b.About && a.Level == b.Level
+}
+
 // look looks once. What cannot be looked at is a finding as well.
-func (s *ReadinessState) look(ctx workflow.Context, onDemand bool) {
+func (s *ReadinessState) look(ctx workflow.Context, onDemand, quiet bool) {
 	defer func() { s.Looks++ }()
 	loaded, err := glance(ctx, "load the runbook", acts.LoadRunbook, activities.LoadRunbookInput{Service: s.Service})()
 	if err != nil {
@@ -178,6 +203,7 @@ func (s *ReadinessState) look(ctx workflow.Context, onDemand bool) {
 		result.Findings = append(result.Findings, s.canaries()...)
 	}
 	worse, better := s.merge(now, append(result.Findings, proofs(loaded.Runbook, where, now)...))
+	worse, better = s.later(worse, better, quiet)
 	workflow.SetCurrentDetails(ctx, s.details())
 	if len(worse)+len(better) == 0 || len(loaded.Runbook.Notify) == 0 || s.Looks == 0 && len(worse) == 0 {
 		return

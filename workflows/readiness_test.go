@@ -96,3 +96,42 @@ func TestFindingsKeepTheirSince(t *testing.T) {
 		t.Errorf("worse %+v, better %+v, %+v", worse, better, s.Findings)
 	}
 }
+
+// A change leads to a look at once. People hear of what it found only if it is
+// still so at the next look: of what has just happened they know.
+func TestReadinessLooksAfterAChange(t *testing.T) {
+	w := newWorld()
+	env := w.env(t, ReadinessID("asr"))
+	env.SetTestTimeout(30 * time.Second)
+	env.OnActivity(acts.AskGuard, mock.Anything, mock.Anything).Return(on("primary", 7), nil)
+	var s ReadinessState
+	after := func(at time.Duration, looks int64, failing, news int) {
+		env.RegisterDelayedCallback(func() {
+			value, err := env.QueryWorkflow(StateQueryName)
+			if err == nil {
+				err = value.Get(&s)
+			}
+			if err != nil || s.Looks != looks || (len(s.Failing("hot")) > 0) != (failing > 0) || len(w.news) != news {
+				t.Errorf("after %s: %d looks, failing %+v, %d news; %v", at, s.Looks, s.Failing("hot"), len(w.news), err)
+			}
+		}, at)
+	}
+	change := func(at time.Duration, found runbooks.Finding) {
+		env.RegisterDelayedCallback(func() {
+			w.change(func() { w.findings[hotURL] = found })
+			env.SignalWorkflow(ChangedSignalName, nil)
+			env.SignalWorkflow(ChangedSignalName, nil) // both are seen by one look
+		}, at)
+	}
+	after(readyFirst+time.Minute, 1, 0, 0)
+	change(readyFirst+2*time.Minute, runbooks.Refuses)
+	after(readyFirst+3*time.Minute, 2, 1, 0)
+	after(readyFirst+3*time.Minute+readyEvery, 3, 1, 1)
+	change(readyFirst+4*time.Minute+readyEvery, runbooks.Answers)
+	after(readyFirst+5*time.Minute+readyEvery, 4, 0, 2)
+	change(readyFirst+6*time.Minute+readyEvery, runbooks.Refuses)
+	change(readyFirst+7*time.Minute+readyEvery, runbooks.Answers) // nobody was told, so nobody hears that it is mended
+	after(readyFirst+8*time.Minute+readyEvery, 6, 0, 2)
+	env.RegisterDelayedCallback(env.CancelWorkflow, readyFirst+9*time.Minute+readyEvery)
+	env.ExecuteWorkflow(Readiness, ReadinessState{Service: "asr"})
+}

@@ -139,7 +139,7 @@ func TestCommandsOnALiveSite(t *testing.T) {
 
 	ask([]string{"cooling down", "hot", "recovered"}, "status")
 	ask([]string{"runs on", "hot", "last recovery", "recovered", "cooldown until", "kept off the traffic", "primary", "/workflows/guard%2Ffun-asr"}, "status", "fun-asr")
-	ask([]string{"start", "alert SpeechServiceDown: it cannot be scraped", "recovered", "cooldown", "to have it otherwise: understudy recover fun-asr --force"}, "why", "fun-asr")
+	ask([]string{"start", "alert SpeechServiceDown: it cannot be scraped", "recovered", "hot is Healthy"}, "why", "fun-asr")
 	ask([]string{id, "recovered", "hot", "Dead", "10s"}, "history")
 	ask([]string{"# Recovery", "| verdict | Dead |", "first verified answer", "Where the time went", "detect", "Timeline", "cut over", "fence host", "What a person can do now"}, "history", id)
 	if printed := ask([]string{`"outcome": "recovered"`}, "history", "--output", "json"); !strings.HasPrefix(strings.TrimSpace(printed), "[") {
