@@ -165,11 +165,12 @@ func (x *run) request(ctx context.Context, audio speech.Audio, seconds float64, 
 
 // confirmed asks for the revision that gave an answer. While the service does not
 // tell it is asked again: the answer is good if the revision is the same afterwards.
+// That goes on when the run is to end, too: the answer is here, and minutes of audio were sent for it.
 func (x *run) confirmed(ctx context.Context) error {
 	began, pause := time.Now(), x.Backoff
 	for {
 		err := x.confirm.revision(ctx, x.job.ID, x.variant.Revision)
-		if !errors.Is(err, ErrAway) || time.Since(began) >= x.work.Patience || x.stopped() {
+		if !errors.Is(err, ErrAway) || time.Since(began) >= x.work.Patience {
 			return err
 		}
 		x.gate.ill()

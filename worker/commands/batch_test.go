@@ -191,11 +191,12 @@ func TestBatchRun(t *testing.T) {
 	asr.each = func(int64) {}
 	var out batchOutcome
 	p = s.run(command("--job", "again", "-o", "json")...)
-	if json.Unmarshal([]byte(p.out), &out) != nil || p.code != 0 || out.Report == nil || out.Report.Succeeded != 6 || out.Report.RedoneSeconds != 0 {
-		t.Error(p)
+	if json.Unmarshal([]byte(p.out), &out) != nil || p.code != 0 || out.Report == nil || out.Report.Succeeded != 6 {
+		t.Fatal(p)
 	}
-	if n := asr.asked.Load(); n != 6 {
-		t.Errorf("%d requests for 6 items", n)
+	// The one in flight is asked again, and counted, only where a busy machine cannot confirm its model's revision in time.
+	if n := asr.asked.Load(); n < 6 || n > 7 || out.Report.RedoneSeconds != float64(n-6) {
+		t.Errorf("%d requests for 6 items, %.0f s done again", n, out.Report.RedoneSeconds)
 	}
 	asr.Close()
 	s.want(s.run(command(calls, "--job", "away")...), int(standalone.Away), "away")
