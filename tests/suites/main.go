@@ -32,6 +32,7 @@ type suite struct {
 var lanes = [][]suite{
 	{
 		{name: "end to end", packages: []string{"./tests/e2e"}, args: []string{"-timeout", "30m", "-parallel", "4"}},
+		{name: "the demo", packages: []string{"./tests/demo"}, args: []string{"-timeout", "10m"}},
 	},
 	{
 		{name: "unit and conformance", packages: []string{"./..."}, not: []string{"tests/e2e", "tests/replay", "tests/demo", "worker/embedded"}, args: []string{"-p", "2"}},
@@ -39,7 +40,6 @@ var lanes = [][]suite{
 		{name: "replay of histories", packages: []string{"./tests/replay"}},
 		{name: "fuzz the runbook loader", packages: []string{"./runbooks"}, args: fuzz("FuzzParseRunbook")},
 		{name: "fuzz the webhook", packages: []string{"./triggers"}, args: fuzz("FuzzWebhook")},
-		{name: "the demo", packages: []string{"./tests/demo"}, args: []string{"-timeout", "10m"}},
 	},
 }
 
