@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +76,10 @@ func TestTheServiceFlaps(t *testing.T) {
 	command(t, u, 0, []string{"1. primary"}, "plan", "fun-asr", "--force")
 	command(t, u, 0, []string{"recovered"}, "recover", "fun-asr", "--force", "--yes", "--reason", "the primary is up", "--wait")
 	servers(t, s, "UP", "MAINT")
-	if n := count(t, u); n != 2 {
-		t.Errorf("%d recoveries", n)
-	}
+	eventually(t, func(context.Context) error { // the list of them follows what happens
+		if n := count(t, u); n != 2 {
+			return fmt.Errorf("%d recoveries", n)
+		}
+		return nil
+	})
 }

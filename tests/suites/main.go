@@ -28,11 +28,10 @@ type suite struct {
 
 // lanes run side by side, the suites of each one after the other, what is quick
 // and tells most first. Whole stories mostly wait for processes and timeouts, so
-// four of them at once leave a core of two to the other lane.
+// three of them at once leave a core of two to the other lane.
 var lanes = [][]suite{
 	{
-		{name: "end to end", packages: []string{"./tests/e2e"}, args: []string{"-timeout", "30m", "-parallel", "4"}},
-		{name: "the demo", packages: []string{"./tests/demo"}, args: []string{"-timeout", "10m"}},
+		{name: "end to end", packages: []string{"./tests/e2e"}, args: []string{"-timeout", "30m", "-parallel", "3"}},
 	},
 	{
 		{name: "unit and conformance", packages: []string{"./..."}, not: []string{"tests/e2e", "tests/replay", "tests/demo", "worker/embedded"}, args: []string{"-p", "2"}},
@@ -40,6 +39,7 @@ var lanes = [][]suite{
 		{name: "replay of histories", packages: []string{"./tests/replay"}},
 		{name: "fuzz the runbook loader", packages: []string{"./runbooks"}, args: fuzz("FuzzParseRunbook")},
 		{name: "fuzz the webhook", packages: []string{"./triggers"}, args: fuzz("FuzzWebhook")},
+		{name: "the demo", packages: []string{"./tests/demo"}, args: []string{"-timeout", "10m"}},
 	},
 }
 
