@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/understudy-dr/understudy/activities/probe"
 	"github.com/understudy-dr/understudy/activities/reports"
 	"github.com/understudy-dr/understudy/activities/secrets"
 	"github.com/understudy-dr/understudy/runbooks"
@@ -84,7 +84,8 @@ func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (Call
 	case answer.StatusCode < 300:
 		t.Timing = t.Timing.end()
 		if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/plain") {
-			t.Said = oneLine(body)
+			line, _, _ := strings.Cut(string(body), "\n")
+			t.Said = probe.Printable(line, saidMost)
 		}
 		t.Pace = a.pace(ctx, in.Service, in.Target.Name)
 		return t, nil
@@ -93,15 +94,4 @@ func (a *Activities) CallStandby(ctx context.Context, in CallStandbyInput) (Call
 	default:
 		return t, classify(fmt.Errorf("%s %s: HTTP %d: %s", in.Method, call, answer.StatusCode, strings.TrimSpace(string(body))))
 	}
-}
-
-// oneLine is the first line of a text from outside, fit for a timeline.
-func oneLine(text []byte) string {
-	line, _, _ := strings.Cut(strings.ToValidUTF8(string(text), ""), "\n")
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, line))
 }

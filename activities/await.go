@@ -61,11 +61,10 @@ const describeEach = 4
 
 // AwaitReadyInput waits for a service that loads its model.
 type AwaitReadyInput struct {
-	Target  runbooks.Target   `json:"target"`
-	Health  runbooks.Health   `json:"health"`
-	Machine *compute.Ref      `json:"machine,omitempty"`
-	Until   time.Time         `json:"until"`
-	Every   runbooks.Duration `json:"every,omitempty"`
+	Target  runbooks.Target `json:"target"`
+	Health  runbooks.Health `json:"health"`
+	Machine *compute.Ref    `json:"machine,omitempty"`
+	Until   time.Time       `json:"until"`
 }
 
 // ReadyResult is how a service became ready.

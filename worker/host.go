@@ -52,6 +52,9 @@ type HostConfig struct {
 
 // Host takes data over when a failback asks, until the context ends.
 func Host(ctx context.Context, c HostConfig) error {
+	if _, ok := c.Runbook.TargetNamed(c.Tier); !ok {
+		return fmt.Errorf("the runbook of %s has no tier %q; name primary, or one of its tiers", c.Runbook.Service, c.Tier)
+	}
 	data := slices.Clone(c.Runbook.DataOf(c.Tier))
 	if len(c.Paths) > 0 && len(c.Paths) != len(data) {
 		return fmt.Errorf("%d paths were given, and the runbook has %d pieces of data; name all or none", len(c.Paths), len(data))

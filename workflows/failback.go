@@ -73,7 +73,6 @@ func (r *recovery) goHome(ctx workflow.Context) {
 	// Step 6. Release the standby and protect again: the ladder is as it was in good times.
 	r.undo.entries, r.pinned = nil, nil
 	r.releaseFailed(ctx)
-	r.report.Advice = nil
 	r.protectAgain(ctx)
 	r.protectData(ctx)
 	why := fmt.Sprintf("%s is back on its primary, verified through the front door", r.in.Service)
@@ -163,7 +162,7 @@ func (r *recovery) dataHome(ctx workflow.Context, home runbooks.Target) bool {
 	target := home
 	if call.Undo != "" {
 		// The service does not wait for it: the primary is off the traffic, and the standby has all the data.
-		r.undo.push(undo{what: "the primary goes on with the data that it had before", slow: true, act: func(ctx workflow.Context) error {
+		r.undo.push(undo{what: "the primary goes on with the data that it had before; what it wrote since is kept beside it", slow: true, act: func(ctx workflow.Context) error {
 			_, err := do(ctx, within(wakeStandby, homeWithin), "the primary gives the data back", acts.CallStandby, activities.CallStandbyInput{
 				Effect: r.effect(ctx, "unhome-data", homeWithin), Target: target, Method: call.Method, Call: call.Undo, From: r.in.DataEpoch, Token: call.Token,
 			})
@@ -222,12 +221,13 @@ func (r *recovery) rest(ctx workflow.Context) bool {
 func (r *recovery) switchHome(ctx workflow.Context, rung runbooks.Rung) bool {
 	shut := r.open(ctx, runbooks.StepCutOver, rung.Tier, fmt.Sprintf("%s on the traffic, %s off it", rung.Target.Server, r.in.Active.Server))
 	source, destination := r.in.Runbook.TrafficOf(r.in.Active.Name), r.in.Runbook.TrafficOf(rung.Tier)
-	r.undo.push(undo{what: rung.Target.Server + " off the traffic again", act: func(ctx workflow.Context) error {
-		_, err := r.put(ctx, destination, rung.Target, traffic.Maint, "unhome")
-		return err
-	}})
+	// Taken back in the other order: the primary is off before the standby is on, or two would write for a moment.
 	r.undo.push(undo{what: r.in.Active.Server + " back on the traffic", act: func(ctx workflow.Context) error {
 		_, err := r.put(ctx, source, r.in.Active, traffic.Ready, "back")
+		return err
+	}})
+	r.undo.push(undo{what: rung.Target.Server + " off the traffic again", act: func(ctx workflow.Context) error {
+		_, err := r.put(ctx, destination, rung.Target, traffic.Maint, "unhome")
 		return err
 	}})
 	in := activities.CutOverInput{

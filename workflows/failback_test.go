@@ -124,7 +124,12 @@ func TestFailbackGivesTheDataBack(t *testing.T) {
 	in.DataEpoch, in.DataKnown = 5, true
 	in.Runbook.Primary.Activate = &runbooks.Activate{Method: "POST", URL: primary.URL + "/adopt?from={from}&epoch={epoch}", Undo: primary.URL + "/return?epoch={epoch}"}
 	w.points[5] = replica.Point{Epoch: 5, Position: "9", At: time.Now()}
-	w.onApply = func() { w.heard[primaryURL] = "nine" } // it is wrong once it has traffic
+	w.onApply = func() {
+		w.heard[primaryURL] = "nine" // it is wrong once it has traffic
+		if w.servers["primary"].State == traffic.Ready && w.servers["hot"].State == traffic.Ready {
+			t.Error("both are on the traffic")
+		}
+	}
 	r := w.recoverFrom(t, in)
 	if r.Outcome != OutcomeStayed || r.Active != "hot" || r.DataEpoch != 5 || w.states() != "hot=ready primary=maint" {
 		t.Errorf("%s on %s, data epoch %d, %s\n%s", r.Outcome, r.Active, r.DataEpoch, w.states(), r.Markdown())

@@ -118,6 +118,7 @@ func (r *recovery) keepData(ctx workflow.Context, old activities.Made) {
 	case err != nil:
 		r.note(ctx, Record{Step: runbooks.StepRelease, Tier: old.Tier, State: Failed,
 			Reason: "its data is still at its path, and " + old.Tier + " cannot be made again there: " + reason(err)})
+		r.report.Advice = append(r.report.Advice, "move the data of "+old.Tier+" away from its path on Understudy's host, or "+old.Tier+" cannot be made there again")
 	case len(kept.Paths) > 0:
 		r.note(ctx, Record{Step: runbooks.StepRelease, Tier: old.Tier, State: Done, Reason: "its data is kept as " + join(kept.Paths)})
 	}

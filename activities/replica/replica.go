@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/understudy-dr/understudy/runbooks"
@@ -35,6 +36,13 @@ func Prefix(base string, epoch int64) string { return fmt.Sprintf("%s/epoch-%d",
 
 // DrillPrefix is where the machine of a drill writes: nobody ever restores from there.
 func DrillPrefix(base string, epoch int64) string { return fmt.Sprintf("%s/drill-%d", base, epoch) }
+
+// BesideDatabase lists what may belong to a SQLite database at a path, always
+// in the same order: its journals, and what Litestream keeps for itself.
+func BesideDatabase(path string) []string {
+	dir, base := filepath.Split(path)
+	return []string{path + "-wal", path + "-shm", path + "-journal", path + "-txid", filepath.Join(dir, "."+base+"-litestream")}
+}
 
 // Point is how far a replica is.
 type Point struct {

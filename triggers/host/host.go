@@ -107,7 +107,7 @@ type work struct {
 func (d *door) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
-	mux.HandleFunc("POST /take-over", d.order(func(ctx context.Context, r *http.Request) (func(context.Context) (string, error), error) {
+	mux.HandleFunc("POST /take-over", d.order(func(r *http.Request) (func(context.Context) (string, error), error) {
 		epoch, err := number(r, "epoch")
 		if err != nil {
 			return nil, err
@@ -121,7 +121,7 @@ func (d *door) routes() http.Handler {
 		}
 		return func(ctx context.Context) (string, error) { return d.Taker.TakeOver(ctx, from, epoch) }, nil
 	}))
-	mux.HandleFunc("POST /give-back", d.order(func(ctx context.Context, r *http.Request) (func(context.Context) (string, error), error) {
+	mux.HandleFunc("POST /give-back", d.order(func(r *http.Request) (func(context.Context) (string, error), error) {
 		epoch, err := number(r, "epoch")
 		if err != nil {
 			return nil, err
@@ -132,13 +132,13 @@ func (d *door) routes() http.Handler {
 }
 
 // order checks who asks and what for, and waits a little for the work.
-func (d *door) order(read func(ctx context.Context, r *http.Request) (func(context.Context) (string, error), error)) http.HandlerFunc {
+func (d *door) order(read func(r *http.Request) (func(context.Context) (string, error), error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !d.allowed(r) {
 			http.Error(w, "this order needs the host's token; name it in the runbook (activate.token)", http.StatusUnauthorized)
 			return
 		}
-		do, err := read(r.Context(), r)
+		do, err := read(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -261,8 +262,11 @@ func (h *Host) giveBack(ctx context.Context, s *state) error {
 	if err := h.save(s, returning); err != nil {
 		return err
 	}
-	if err := h.Programs.Stop(ctx); err != nil {
-		return fmt.Errorf("%w: stop: %w", ErrService, err)
+	// A service whose data was not touched is only started again: it may be its stop that has failed.
+	if h.InPlace || slices.ContainsFunc(s.Pieces, func(p piece) bool { return p.Weighed }) {
+		if err := h.Programs.Stop(ctx); err != nil {
+			return fmt.Errorf("%w: stop: %w", ErrService, err)
+		}
 	}
 	for i := range s.Pieces {
 		if err := unswap(s.Pieces[i], s.Epoch); err != nil {

@@ -313,6 +313,44 @@ func TestAnOrderThatComesLate(t *testing.T) {
 	}
 }
 
+// A host without data of its own gives back what it never had, also where it dies at the very end of that.
+func TestGivingBackWhereNothingWasBefore(t *testing.T) {
+	s := newScene(t)
+	for _, path := range []string{s.db, s.out} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.host().TakeOver(t.Context(), 5, 7); err != nil {
+		t.Fatal(err)
+	}
+	s.dies = "after start"
+	if err := s.host().GiveBack(t.Context(), 7); !errors.Is(err, errDied) {
+		t.Fatal(err)
+	}
+	s.fill(s.db, "written by the service that was started") // and then it is stopped again
+	if err := s.host().Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.items(s.db + ".after-epoch-7"); got != "one two three" || !s.running || s.epoch != 0 {
+		t.Errorf("what was taken over: %s; the service: %+v", got, s.service)
+	}
+}
+
+// A service that cannot be stopped keeps its data, and is started again without another stop.
+func TestAServiceThatIsNotStopped(t *testing.T) {
+	s := newScene(t)
+	s.dies = "after stop"
+	if _, err := s.host().TakeOver(t.Context(), 5, 7); !errors.Is(err, home.ErrService) {
+		t.Fatalf("got %v, want ErrService", err)
+	}
+	s.dies = "before stop"
+	if err := s.host().GiveBack(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	s.isAsBefore()
+}
+
 // The data of a hot standby is there already: only where it replicates to changes.
 func TestTakingOverInPlace(t *testing.T) {
 	s := newScene(t)

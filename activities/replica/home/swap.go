@@ -52,7 +52,8 @@ func (h *Host) swap(ctx context.Context, s *state, i int) error {
 func unswap(p piece, epoch int64) error {
 	after := fmt.Sprintf("%s.after-epoch-%d", p.Path, epoch)
 	swapped := p.Weighed && !exists(p.Staged)
-	if swapped && (p.Aside == "" || exists(p.Aside)) { // else the old data itself is back already
+	back := p.Aside != "" && !exists(p.Aside) || p.Aside == "" && exists(after) // an earlier try came as far
+	if swapped && !back {
 		if err := move(p.Path, after); err != nil {
 			return err
 		}
@@ -66,9 +67,12 @@ func unswap(p piece, epoch int64) error {
 // move renames data with all that belongs to it, the data itself first: what
 // remains of a move that was interrupted follows in the next try.
 func move(from, to string) error {
-	pairs := [][2]string{{from, to}, {from + "-wal", to + "-wal"}, {from + "-shm", to + "-shm"}, {from + "-journal", to + "-journal"}, {litestreamDir(from), litestreamDir(to)}}
 	if !exists(from) && !exists(to) {
 		return nil
+	}
+	pairs, target := [][2]string{{from, to}}, replica.BesideDatabase(to)
+	for i, beside := range replica.BesideDatabase(from) {
+		pairs = append(pairs, [2]string{beside, target[i]})
 	}
 	for i, pair := range pairs {
 		if !exists(pair[0]) || i > 0 && !exists(to) {
@@ -86,12 +90,6 @@ func move(from, to string) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// litestreamDir is where Litestream keeps its own files, beside a database.
-func litestreamDir(db string) string {
-	dir, base := filepath.Split(db)
-	return filepath.Join(dir, "."+base+"-litestream")
 }
 
 // likeTheOld gives restored data the owner and the permissions of the data that

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/understudy-dr/understudy/activities/replica"
 	"github.com/understudy-dr/understudy/activities/replica/internal/restoring"
@@ -24,10 +23,7 @@ type way struct {
 // Beside lists SQLite's journals and the directory in which Litestream keeps
 // its own state. Left over from an older database, a journal would be applied
 // to the restored one, and Litestream would take up at the wrong place.
-func (way) Beside(path string) []string {
-	dir, base := filepath.Split(path)
-	return []string{path + "-wal", path + "-shm", path + "-journal", path + "-txid", filepath.Join(dir, "."+base+"-litestream")}
-}
+func (way) Beside(path string) []string { return replica.BesideDatabase(path) }
 
 func (way) Free(path string) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
